@@ -1,0 +1,1 @@
+"""Docker Compose for MCP servers: one file, running servers, one gateway."""

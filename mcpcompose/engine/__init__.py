@@ -1,0 +1,1 @@
+"""What runs servers: docker, process, memory, behind one protocol."""

@@ -1,0 +1,1 @@
+"""The one endpoint that every client connects to."""

@@ -1,0 +1,1 @@
+"""Compare what is declared with what runs, plan the difference, and carry it out."""

@@ -1,0 +1,36 @@
+"""What the orchestrator tells whoever serves clients; the gateway's side implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from mcpcompose.engine.base import Endpoint
+from mcpcompose.spec.project import Project
+
+
+class Serving(Protocol):
+    """The serving side of a project."""
+
+    def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+        """
+        Serve *project* from now on: what is cached of each server's lists at once, calls as soon as it is attached.
+
+        *fingerprints* are the launch identities by server (see `mcpcompose.spec.fingerprint`). Servers that
+        are no longer declared are detached after their calls in flight.
+        """
+
+    def starting(self, server: str) -> None:
+        """Its instance is being made."""
+
+    async def attach(self, server: str, endpoint: Endpoint) -> None:
+        """Its instance runs and is reached here; returns at once, the handshake follows by itself."""
+
+    async def detach(self, server: str) -> None:
+        """Its instance is about to go: let calls in flight end (bounded), then let go of it."""
+
+    def failed(self, server: str, reason: str) -> None:
+        """Its instance cannot be had, and why."""
+
+    def stopped(self, server: str) -> None:
+        """Its instance was stopped on purpose."""

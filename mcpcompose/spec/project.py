@@ -1,0 +1,124 @@
+"""The whole compose file as one frozen model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from mcpcompose.spec.base import Model, Names
+from mcpcompose.spec.secret import SecretSources
+from mcpcompose.spec.server import Server
+from mcpcompose.spec.values import PlainName, ProjectName, ServerName, Size
+
+EngineKind = Literal["docker", "process"]
+
+
+class Profile(Model):
+    """A named set of servers and tools that a client gets; it can only narrow what `servers` allows."""
+
+    servers: tuple[str, ...]
+    """The servers, in the order their tools are listed."""
+    tools: Names[tuple[str, ...]] = Field(default_factory=dict)
+    """Globs of the tools to keep, by server, on top of the server's own `tools`."""
+
+
+class Client(Model):
+    """A client application with its own token."""
+
+    profile: str = "default"
+    """The profile that its token is bound to."""
+
+
+class Limits(Model):
+    """Sizes the gateway accepts."""
+
+    body: Size = 16 << 20
+    """The largest request of a client."""
+    result: Size = 64 << 20
+    """The largest message of a server."""
+
+
+class Gateway(Model):
+    """The one endpoint of the project."""
+
+    listen: Literal["127.0.0.1", "::1", "localhost"] = "127.0.0.1"
+    """The loopback address to listen on."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """The port; default: a free one, chosen at the first `up` and remembered."""
+    auth: Literal["token", "none"] | Names[Any] = "token"
+    """`token`: one per client; `none`: whoever reaches the port; `{jwt: …}` is not supported yet."""
+    limits: Limits = Limits()
+    """Sizes and counts the gateway accepts."""
+
+
+class Runners(Model):
+    """The images that packages are installed on."""
+
+    pypi: str = "python:3.12-slim"
+    """For `package: pypi:…`; needs `python3` and `pip`."""
+    npm: str = "node:22-slim"
+    """For `package: npm:…`; needs `node` and `npm`."""
+
+
+class ComposeFile(Model):
+    """Docker Compose for MCP servers: which servers this project's AI clients may use."""
+
+    name: ProjectName | None = None
+    """The project's name; default: the directory's."""
+    include: Annotated[tuple[str, ...], Field()] = ()
+    """Other compose files whose content becomes part of this one; conflicts are errors."""
+    engine: EngineKind | None = None
+    """What runs the servers; `MCP_COMPOSE_ENGINE` and `--engine` override it; there is no automatic fallback."""
+    servers: Names[Server] = Field(default_factory=dict)
+    """The servers, by name."""
+    secrets: Names[SecretSources] = Field(default_factory=dict)
+    """Where secret values come from, by name."""
+    profiles: Names[Profile] = Field(default_factory=dict)
+    """What a client gets; without any, everything."""
+    clients: Names[Client] = Field(default_factory=dict)
+    """The client applications of this project, by name."""
+    gateway: Gateway = Gateway()
+    """The endpoint that clients connect to."""
+    runners: Runners = Runners()
+    """The images that packages are installed on."""
+    catalogs: Names[Any] | None = None
+    """Where servers may come from (not supported yet)."""
+    policy: Names[Any] | None = None
+    """What this project accepts at all (not supported yet)."""
+    interceptors: tuple[Any, ...] | None = None
+    """Code around every request (not supported yet)."""
+    models: Names[Any] | None = None
+    """Local models (not supported yet)."""
+
+
+class Project(Model):
+    """One loaded compose file, complete and checked: what `load` returns and everything else works from."""
+
+    name: ProjectName
+    """Part of every name and label on the engine."""
+    directory: Path
+    """The folder of the first file, absolute."""
+    engine: EngineKind = "docker"
+    """What runs the servers."""
+    servers: Names[Server]
+    """By name, in the file's order."""
+    secrets: Names[SecretSources]
+    """By name."""
+    profiles: Names[Profile]
+    """By name; always holds `default`."""
+    clients: Names[Client]
+    """By name."""
+    gateway: Gateway
+    """The endpoint."""
+    runners: Runners
+    """Images for packages."""
+
+    @property
+    def launched(self) -> dict[str, Server]:
+        """The servers that run here, in order."""
+        return {name: server for name, server in self.servers.items() if not server.is_remote}
+
+
+__all__ = ["Client", "ComposeFile", "EngineKind", "Gateway", "Limits", "PlainName", "Profile", "Project", "Runners", "ServerName"]

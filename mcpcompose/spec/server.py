@@ -1,0 +1,292 @@
+"""One server of the file: what to launch, how to speak to it, what it may do."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from mcpcompose.spec.base import Model, Names
+from mcpcompose.spec.secret import SecretUse
+from mcpcompose.spec.values import Duration, ServerName, Size, Template
+
+SOURCES = ("image", "build", "package", "process", "url")
+"""The keys that say what a server is; exactly one of them is given."""
+
+
+class Build(Model):
+    """Build the image from a Dockerfile. Runs a stranger's instructions on the engine: needs approval."""
+
+    context: str
+    """The folder that holds the build's files."""
+    dockerfile: str = "Dockerfile"
+    """The Dockerfile's path, relative to the context."""
+    args: Names[str] = Field(default_factory=dict)
+    """Build arguments; no secrets here, they stay in the image's history."""
+    target: str | None = None
+    """The stage to build."""
+
+
+class HttpTransport(Model):
+    """Streamable HTTP inside the container."""
+
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """The port the server listens on, inside the container; it is never published."""
+    path: Annotated[str, Field(pattern="^/")] = "/mcp"
+    """The path of the MCP endpoint."""
+
+
+class TransportHttp(Model):
+    """The long form of `transport`."""
+
+    http: HttpTransport
+    """Speak streamable HTTP to the server, at this port and path."""
+
+
+class NetworkAllow(Model):
+    """An egress allow-list (not supported yet)."""
+
+    allow: tuple[str, ...]
+    """Destinations as `host:port`."""
+
+
+class Volume(Model):
+    """A bind mount of a host path, or a named volume."""
+
+    type: Literal["bind", "volume"]
+    """`bind` for a host path, `volume` for a named volume of this project."""
+    source: str
+    """The absolute host path, or the volume's name."""
+    target: Annotated[str, Field(pattern="^/")]
+    """The absolute path inside the container."""
+    read_only: bool = False
+    """Mount it read-only."""
+
+
+class Tools(Model):
+    """Which tools clients see, by the server's own names; `deny` wins over `allow`."""
+
+    allow: tuple[str, ...] | None = None
+    """Globs of the tools to expose; default: all."""
+    deny: tuple[str, ...] = ()
+    """Globs of the tools never to expose."""
+    rename: Names[str] = Field(default_factory=dict)
+    """New names by the server's own name; the prefix goes in front of the new name."""
+    override: Names[Any] | None = None
+    """Other descriptions by tool (not supported yet)."""
+
+
+class Timeouts(Model):
+    """Time limits of one server."""
+
+    connect: Duration = 10.0
+    """Until a connection to an HTTP server stands."""
+    start: Duration = 60.0
+    """Until the server has answered its handshake."""
+    call: Duration = 60.0
+    """How long a call may be silent; progress starts it anew."""
+    total: Duration = 1800.0
+    """How long a call may take at all."""
+
+
+def _items(value: Any) -> Any:
+    """Compose's list form of a mapping: `[K=V, K]`."""
+    if isinstance(value, list):
+        pairs = (str(item).partition("=") for item in value)
+        return {key: (text if equals else None) for key, equals, text in pairs}
+    if isinstance(value, dict):
+        return {k: _scalar_text(v) for k, v in value.items()}
+    return value
+
+
+def _scalar_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, str):
+        import shlex  # noqa: PLC0415  only for the short form
+
+        return shlex.split(value)
+    return [_scalar_text(item) for item in value] if isinstance(value, list) else value
+
+
+def _build(value: Any) -> Any:
+    return {"context": value} if isinstance(value, str) else value
+
+
+def _secret_use(value: Any) -> Any:
+    return [{"source": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+
+
+_SHORT_VOLUME = re.compile(r"^(?P<source>[^:]+):(?P<target>/[^:]*)(?::(?P<mode>[a-z,]+))?$")
+
+
+def _volumes(value: Any) -> Any:
+    return [_volume(item) for item in value] if isinstance(value, list) else value
+
+
+def _volume(item: Any) -> Any:
+    if not isinstance(item, str):
+        return item
+    match = _SHORT_VOLUME.match(item)
+    if match is None:
+        raise ValueError("a volume is `source:/target` or `source:/target:ro`")
+    modes = set((match["mode"] or "rw").split(","))
+    if not modes <= {"ro", "rw"}:
+        raise ValueError(f"unknown volume option `{match['mode']}`; `ro` and `rw` are known")
+    kind = "bind" if match["source"][0] in "/.~" else "volume"
+    return {"type": kind, "source": match["source"], "target": match["target"], "read_only": "ro" in modes}
+
+
+Words = Annotated[tuple[Template, ...], BeforeValidator(_words)]
+Items = Annotated[Names[Template | None], BeforeValidator(_items)]
+OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+
+
+class Server(Model):
+    """An MCP server that clients of this project may use."""
+
+    image: str | None = None
+    """Run this container image."""
+    build: Annotated[Build | None, BeforeValidator(_build)] = None
+    """Build the image from a Dockerfile and run it."""
+    package: Annotated[str | None, Field(pattern=r"^(pypi|npm):\S+$")] = None
+    """Run a package, as `pypi:name==version` or `npm:name@version`: in a container built on the runner image, or as a local process on the process engine."""
+    process: Annotated[Words | None, Field(min_length=1)] = None
+    """Run this command on the host, without isolation; needs a person's approval."""
+    url: Template | None = None
+    """Use a remote server at this URL."""
+    from_: Annotated[str | None, Field(alias="from")] = None
+    """A catalog entry, as `catalog/entry` (not supported yet)."""
+
+    runner: str | None = None
+    """The image that a `package` is installed on; default: the project's `runners`."""
+    command: Words | None = None
+    """The container's arguments, as in Compose; for a `package`, the program to run instead of the package's own."""
+    args: Words = ()
+    """Arguments of a `package`'s program."""
+    entrypoint: Words | None = None
+    """The container's entry point instead of the image's."""
+    transport: Literal["stdio", "http", "sse"] | TransportHttp | None = None
+    """How to speak to it: `stdio` (default for what is launched), or `{http: {port, path}}`; a `url` speaks `http`."""
+    headers: Items = Field(default_factory=dict)
+    """Headers sent to a `url`; `${secret:name}` is allowed here."""
+    era: Literal["auto", "legacy", "modern"] = "auto"
+    """The protocol revisions it speaks: the `initialize` handshake (legacy), or 2026-07-28 (modern)."""
+
+    environment: Items = Field(default_factory=dict)
+    """Environment variables; a key without a value is taken from the environment of `mcp-compose`."""
+    env_file: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = ()
+    """Files with environment variables; `environment` wins."""
+    secrets: Annotated[tuple[SecretUse, ...], BeforeValidator(_secret_use)] = ()
+    """The secrets it gets, and no others."""
+
+    network: Literal["none", "isolated", "open", "host"] | NetworkAllow | None = None
+    """`none` (default for stdio), `isolated` (default for http: an own network without a way out), `open`, or `host` (`unsafe`)."""
+    volumes: Annotated[tuple[Volume, ...], BeforeValidator(_volumes)] = ()
+    """Bind mounts and named volumes, as in Compose; `down -v` removes named volumes."""
+    tmpfs: OneOrMany = ("/tmp",)  # noqa: S108  a path inside the container
+    """Paths with an empty in-memory file system."""
+    read_only: bool = True
+    """Mount the container's root read-only."""
+    user: str | None = None
+    """The user, as `uid` or `uid:gid`; default: the image's."""
+    working_dir: str | None = None
+    """The working directory."""
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    """CPU limit, in cores."""
+    mem_limit: Size = 1 << 30
+    """Memory limit."""
+    pids_limit: Annotated[int, Field(ge=1)] = 256
+    """Limit of processes and threads."""
+    shm_size: Size | None = None
+    """Size of `/dev/shm`."""
+    extra_hosts: Annotated[Names[str], BeforeValidator(_items)] = Field(default_factory=dict)
+    """Additional names in the container's hosts file, `name: address`."""
+    dns: OneOrMany = ()
+    """DNS servers."""
+    platform: str | None = None
+    """The image's platform, such as `linux/arm64`."""
+    pull_policy: Literal["always", "missing", "never"] = "missing"
+    """When to pull the image."""
+    labels: Annotated[Names[str | None], BeforeValidator(_items)] = Field(default_factory=dict)
+    """Labels on the container; our own cannot be overridden."""
+    init: bool = True
+    """Run an init process that forwards signals and reaps children."""
+
+    privileged: bool = False
+    """Refused unless `unsafe` names it."""
+    cap_add: tuple[str, ...] = ()
+    """Linux capabilities to add; refused unless `unsafe` names each."""
+    devices: tuple[str, ...] = ()
+    """Host devices; refused unless `unsafe` names each."""
+    security_opt: tuple[str, ...] = ()
+    """Security options; refused unless `unsafe` names each."""
+    pid: Literal["host"] | None = None
+    """Share the host's process namespace; refused unless `unsafe` names it."""
+    ipc: Literal["host"] | None = None
+    """Share the host's IPC namespace; refused unless `unsafe` names it."""
+    userns_mode: Literal["host"] | None = None
+    """Share the host's user namespace; refused unless `unsafe` names it."""
+    unsafe: tuple[str, ...] = ()
+    """The dangerous settings that this server really needs, one by one, such as `privileged`, `cap_add:NET_ADMIN` or `mount:/etc`; needs a person's approval."""
+
+    tools: Tools = Tools()
+    """Which of its tools clients see."""
+    prefix: Annotated[str | None, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9-]{0,23})?$")] = None
+    """What stands before `__` in exposed names; default: the server's name; empty: no prefix."""
+    title: str | None = None
+    """The name people see."""
+    instructions: str | None = None
+    """What clients are told about this server, instead of its own instructions."""
+
+    restart: Literal["no", "on-failure", "always", "unless-stopped"] = "unless-stopped"
+    """What to do when it ends by itself; done by `mcp-compose`, with backoff, never by the engine."""
+    stop_grace_period: Duration = 10.0
+    """How long it may take to stop."""
+    depends_on: OneOrMany = ()
+    """Servers to start before it."""
+    timeouts: Timeouts = Timeouts()
+    """Its time limits."""
+    scope: Literal["shared", "client", "session", "call"] = "shared"
+    """Who shares an instance; only `shared` for now."""
+    idle_timeout: Duration | None = None
+    """Stop it when unused (not supported yet)."""
+    healthcheck: Names[Any] | None = None
+    """A health check (not supported yet)."""
+    extends: str | Names[str] | None = None
+    """Start from another server's definition (not supported yet)."""
+    auth: Names[Any] | None = None
+    """OAuth (not supported yet)."""
+    config: Names[Any] | None = None
+    """The catalog entry's configuration (not supported yet)."""
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Server:
+        given = [key for key in (*SOURCES, "from_") if getattr(self, key) is not None]
+        if len(given) != 1:
+            wanted = ", ".join(f"`{key}`" for key in SOURCES)
+            hint = "; a command on the host is `process`" if not given and self.command else ""
+            raise ValueError(f"a server needs exactly one of {wanted}{hint}")
+        return self
+
+    @property
+    def http(self) -> HttpTransport | None:
+        """Where a launched server listens; None for stdio and for remote servers."""
+        return self.transport.http if isinstance(self.transport, TransportHttp) else None
+
+    @property
+    def is_remote(self) -> bool:
+        """It is not launched here."""
+        return self.url is not None
+
+
+__all__ = ["SOURCES", "Build", "HttpTransport", "Server", "ServerName", "Timeouts", "Tools", "TransportHttp", "Volume"]

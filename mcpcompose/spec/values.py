@@ -1,0 +1,65 @@
+"""The small written forms of the compose file: durations, sizes, names."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, StringConstraints, WithJsonSchema
+
+_UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:us|ms|s|m|h))+")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)")
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(b|k|kb|kib|m|mb|mib|g|gb|gib)?", re.IGNORECASE)
+_POWERS: Final = {"": 0, "b": 0, "k": 1, "kb": 1, "kib": 1, "m": 2, "mb": 2, "mib": 2, "g": 3, "gb": 3, "gib": 3}
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of `10m`, `1h30m`, `250ms`, as in the Compose specification; a number is seconds."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError("a duration cannot be negative")
+        return float(value)
+    if isinstance(value, str) and _DURATION.fullmatch(value):
+        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(value))
+    raise ValueError("not a duration; write it like `30s`, `10m` or `1h30m`")
+
+
+def parse_size(value: object) -> int:
+    """Bytes of `512m`, `1g`, `16MiB`, as in the Compose specification (powers of 1024); a number is bytes."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(float(match[1]) * 1024 ** _POWERS[(match[2] or "").lower()])
+    raise ValueError("not a size; write it like `512m`, `1g` or `16MiB`")
+
+
+def _schema(pattern: str, examples: list[str]) -> dict[str, Any]:
+    return {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": pattern}], "examples": examples}
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema(_schema(r"^(\d+(\.\d+)?(us|ms|s|m|h))+$", ["30s", "10m"])),
+]
+"""Seconds."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema(_schema(r"^\d+(\.\d+)?\s*([bB]|[kKmMgG]([iI]?[bB])?)?$", ["512m", "16MiB"])),
+]
+"""Bytes."""
+
+ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
+ProjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+PlainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+Template = str
+"""
+Text that may hold `${VARIABLE}` and `${secret:name}` references.
+
+It stays a reference in every model, plan and print-out, and becomes a value only in the one
+call that needs it (see `mcpcompose.spec.template`).
+"""
