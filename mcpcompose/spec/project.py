@@ -82,7 +82,7 @@ class ComposeFile(Model):
     gateway: Gateway = Gateway()
     """The endpoint that clients connect to."""
     runners: Runners = Runners()
-    """The images that packages are installed on."""
+    """The images that packages are installed on, unless a server says `runner`."""
     catalogs: Names[Any] | None = None
     """Where servers may come from (not supported yet)."""
     policy: Names[Any] | None = None

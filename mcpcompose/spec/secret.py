@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from mcpcompose.spec.base import Model
 
@@ -26,9 +26,9 @@ class FileSource(Model):
 class DotenvKey(Model):
     """A key of a dotenv file."""
 
-    file: str
+    file: Annotated[str, Field(min_length=1)]
     """The dotenv file's path."""
-    key: str
+    key: Annotated[str, Field(min_length=1)]
     """The key in it."""
 
 
@@ -55,12 +55,36 @@ class KeyringSource(Model):
 
 SecretSource = EnvironmentSource | FileSource | DotenvSource | CommandSource | KeyringSource
 
+PROVIDERS = ("environment", "file", "dotenv", "command", "keyring")
+"""The keys that say where a value comes from; exactly one of them is given."""
+
+
+def _provider(value: Any) -> str | None:
+    """Which kind of source *value* is, by its key, so that errors are about that kind."""
+    if isinstance(value, Model):
+        return next(key for key in PROVIDERS if key in type(value).model_fields)
+    return next((key for key in PROVIDERS if key in value), None) if isinstance(value, dict) else None
+
+
+_AnySource = Annotated[
+    Annotated[EnvironmentSource, Tag("environment")]
+    | Annotated[FileSource, Tag("file")]
+    | Annotated[DotenvSource, Tag("dotenv")]
+    | Annotated[CommandSource, Tag("command")]
+    | Annotated[KeyringSource, Tag("keyring")],
+    Discriminator(_provider),
+]
+
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-SecretSources = Annotated[tuple[SecretSource, ...], BeforeValidator(_as_list), Field(min_length=1, max_length=1)]
+SecretSources = Annotated[
+    tuple[_AnySource, ...],
+    Field(min_length=1, max_length=1),
+    BeforeValidator(_as_list),
+]
 """One source; several in order come with ordered fallback (not supported yet)."""
 
 
@@ -69,7 +93,7 @@ class SecretUse(Model):
 
     source: Annotated[str, Field(min_length=1)]
     """The name under the top-level `secrets`."""
-    env: str | None = None
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """Deliver it as this environment variable, which the engine's `inspect` shows to whoever may ask it."""
-    target: str | None = None
+    target: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] | None = None
     """The file's name below `/run/secrets`; default: the source's name."""

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mcpcompose.spec.base import Model, Names
 from mcpcompose.spec.secret import SecretUse
-from mcpcompose.spec.values import Duration, ServerName, Size, Template
+from mcpcompose.spec.values import AlsoWritten, Duration, Flag, ServerName, Size, Template
 
 SOURCES = ("image", "build", "package", "process", "url")
 """The keys that say what a server is; exactly one of them is given."""
@@ -18,7 +18,7 @@ SOURCES = ("image", "build", "package", "process", "url")
 class Build(Model):
     """Build the image from a Dockerfile. Runs a stranger's instructions on the engine: needs approval."""
 
-    context: str
+    context: Annotated[str, Field(min_length=1)]
     """The folder that holds the build's files."""
     dockerfile: str = "Dockerfile"
     """The Dockerfile's path, relative to the context."""
@@ -56,11 +56,11 @@ class Volume(Model):
 
     type: Literal["bind", "volume"]
     """`bind` for a host path, `volume` for a named volume of this project."""
-    source: str
+    source: Annotated[str, Field(min_length=1)]
     """The absolute host path, or the volume's name."""
     target: Annotated[str, Field(pattern="^/")]
     """The absolute path inside the container."""
-    read_only: bool = False
+    read_only: Flag = False
     """Mount it read-only."""
 
 
@@ -114,7 +114,10 @@ def _words(value: Any) -> Any:
     if isinstance(value, str):
         import shlex  # noqa: PLC0415  only for the short form
 
-        return shlex.split(value)
+        try:
+            return shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"{str(error).lower()}; the list form needs no quotes") from error
     return [_scalar_text(item) for item in value] if isinstance(value, list) else value
 
 
@@ -123,14 +126,10 @@ def _build(value: Any) -> Any:
 
 
 def _secret_use(value: Any) -> Any:
-    return [{"source": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+    return {"source": value} if isinstance(value, str) else value
 
 
 _SHORT_VOLUME = re.compile(r"^(?P<source>[^:]+):(?P<target>/[^:]*)(?::(?P<mode>[a-z,]+))?$")
-
-
-def _volumes(value: Any) -> Any:
-    return [_volume(item) for item in value] if isinstance(value, list) else value
 
 
 def _volume(item: Any) -> Any:
@@ -143,31 +142,42 @@ def _volume(item: Any) -> Any:
     if not modes <= {"ro", "rw"}:
         raise ValueError(f"unknown volume option `{match['mode']}`; `ro` and `rw` are known")
     kind = "bind" if match["source"][0] in "/.~" else "volume"
+    if kind == "volume" and "/" in match["source"]:
+        raise ValueError(f"a host path begins with `/`, `./` or `~/`; write `./{match['source']}`")
     return {"type": kind, "source": match["source"], "target": match["target"], "read_only": "ro" in modes}
 
 
-Words = Annotated[tuple[Template, ...], BeforeValidator(_words)]
-Items = Annotated[Names[Template | None], BeforeValidator(_items)]
-OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+_TEXT = '{"type": "string"}'
+_MANY = '{"type": "array", "items": {"type": ["string", "number", "boolean"]}}'
+_NUMBER = '{"type": "integer"}'
+_PAIRS = '{"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}'
+
+Words = Annotated[tuple[Template, ...], BeforeValidator(_words), AlsoWritten(_TEXT), AlsoWritten(_MANY)]
+Items = Annotated[Names[Template | None], BeforeValidator(_items), AlsoWritten(_PAIRS), AlsoWritten(_MANY)]
+Addresses = Annotated[Names[str], BeforeValidator(_items), AlsoWritten(_PAIRS), AlsoWritten(_MANY)]
+OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AlsoWritten(_TEXT), AlsoWritten(_MANY)]
+VolumeItem = Annotated[Volume, BeforeValidator(_volume), AlsoWritten(_TEXT)]
+SecretItem = Annotated[SecretUse, BeforeValidator(_secret_use), AlsoWritten(_TEXT)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 class Server(Model):
     """An MCP server that clients of this project may use."""
 
-    image: str | None = None
+    image: Text | None = None
     """Run this container image."""
-    build: Annotated[Build | None, BeforeValidator(_build)] = None
+    build: Annotated[Build | None, BeforeValidator(_build), AlsoWritten(_TEXT)] = None
     """Build the image from a Dockerfile and run it."""
     package: Annotated[str | None, Field(pattern=r"^(pypi|npm):\S+$")] = None
     """Run a package, as `pypi:name==version` or `npm:name@version`: in a container built on the runner image, or as a local process on the process engine."""
     process: Annotated[Words | None, Field(min_length=1)] = None
     """Run this command on the host, without isolation; needs a person's approval."""
-    url: Template | None = None
+    url: Annotated[Template, Field(min_length=1)] | None = None
     """Use a remote server at this URL."""
     from_: Annotated[str | None, Field(alias="from")] = None
     """A catalog entry, as `catalog/entry` (not supported yet)."""
 
-    runner: str | None = None
+    runner: Text | None = None
     """The image that a `package` is installed on; default: the project's `runners`."""
     command: Words | None = None
     """The container's arguments, as in Compose; for a `package`, the program to run instead of the package's own."""
@@ -186,43 +196,43 @@ class Server(Model):
     """Environment variables; a key without a value is taken from the environment of `mcp-compose`."""
     env_file: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = ()
     """Files with environment variables; `environment` wins."""
-    secrets: Annotated[tuple[SecretUse, ...], BeforeValidator(_secret_use)] = ()
+    secrets: tuple[SecretItem, ...] = ()
     """The secrets it gets, and no others."""
 
     network: Literal["none", "isolated", "open", "host"] | NetworkAllow | None = None
     """`none` (default for stdio), `isolated` (default for http: an own network without a way out), `open`, or `host` (`unsafe`)."""
-    volumes: Annotated[tuple[Volume, ...], BeforeValidator(_volumes)] = ()
+    volumes: tuple[VolumeItem, ...] = ()
     """Bind mounts and named volumes, as in Compose; `down -v` removes named volumes."""
     tmpfs: OneOrMany = ("/tmp",)  # noqa: S108  a path inside the container
     """Paths with an empty in-memory file system."""
-    read_only: bool = True
+    read_only: Flag = True
     """Mount the container's root read-only."""
-    user: str | None = None
+    user: Annotated[Text, AlsoWritten(_NUMBER)] | None = None
     """The user, as `uid` or `uid:gid`; default: the image's."""
-    working_dir: str | None = None
+    working_dir: Text | None = None
     """The working directory."""
-    cpus: Annotated[float, Field(gt=0)] = 1.0
+    cpus: Annotated[float, Field(gt=0, le=1024)] = 1.0
     """CPU limit, in cores."""
     mem_limit: Size = 1 << 30
     """Memory limit."""
-    pids_limit: Annotated[int, Field(ge=1)] = 256
+    pids_limit: Annotated[int, Field(ge=1, le=4194304)] = 256
     """Limit of processes and threads."""
     shm_size: Size | None = None
     """Size of `/dev/shm`."""
-    extra_hosts: Annotated[Names[str], BeforeValidator(_items)] = Field(default_factory=dict)
+    extra_hosts: Addresses = Field(default_factory=dict)
     """Additional names in the container's hosts file, `name: address`."""
     dns: OneOrMany = ()
     """DNS servers."""
-    platform: str | None = None
+    platform: Text | None = None
     """The image's platform, such as `linux/arm64`."""
     pull_policy: Literal["always", "missing", "never"] = "missing"
     """When to pull the image."""
-    labels: Annotated[Names[str | None], BeforeValidator(_items)] = Field(default_factory=dict)
+    labels: Items = Field(default_factory=dict)
     """Labels on the container; our own cannot be overridden."""
-    init: bool = True
+    init: Flag = True
     """Run an init process that forwards signals and reaps children."""
 
-    privileged: bool = False
+    privileged: Flag = False
     """Refused unless `unsafe` names it."""
     cap_add: tuple[str, ...] = ()
     """Linux capabilities to add; refused unless `unsafe` names each."""

@@ -29,6 +29,7 @@ class Reference:
     is_secret: bool = False
 
 
+_MAX_NESTING = 16
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 
 
@@ -50,7 +51,7 @@ def parse(text: str) -> Iterator[str | Reference]:
             end = _closing_brace(text, dollar)
             yield _reference(text[dollar + 2 : end], dollar)
             start = end + 1
-        elif following.isalpha() or following == "_":
+        elif following.isascii() and (following.isalpha() or following == "_"):
             end = _name_end(text, dollar + 1)
             yield Reference(text[dollar + 1 : end], "", "", dollar)
             start = end
@@ -103,6 +104,8 @@ def _closing_brace(text: str, dollar: int) -> int:
     while index < len(text):
         if text.startswith("${", index):
             depth += 1
+            if depth > _MAX_NESTING:
+                raise TemplateError(f"references nested deeper than {_MAX_NESTING}", dollar)
             index += 2
             continue
         if text[index] == "}":
@@ -123,7 +126,7 @@ def _name_end(text: str, start: int) -> int:
 def _reference(body: str, offset: int) -> Reference:
     if body.startswith("secret:"):
         name = body.removeprefix("secret:")
-        if not name or not all(c.isalnum() or c in "_.-" for c in name):
+        if not name or not all(c.isascii() and (c.isalnum() or c in "_.-") for c in name):
             raise TemplateError(f"`${{{body}}}` is not a secret reference; write `${{secret:name}}`", offset)
         return Reference(name, "", "", offset, is_secret=True)
     end = _name_end(body, 0)

@@ -1,0 +1,141 @@
+"""
+Complete a bound file: absolute paths, `env_file` contents, values taken from the environment, profiles.
+
+Reads the files that `env_file` names, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mcpcompose.config.include import absolute
+from mcpcompose.config.tree import Map, value_position
+from mcpcompose.config.tree import Path as TreePath
+from mcpcompose.config.variables import read_dotenv, reserved_name
+from mcpcompose.errors import FileProblems, Problem
+from mcpcompose.spec.project import ComposeFile, Profile
+from mcpcompose.spec.secret import DotenvSource, FileSource, SecretSource
+from mcpcompose.spec.server import Server, Volume
+
+
+class Completion:
+    """Completes servers and secrets; *values* holds what `env_file` brought, *files* what was read."""
+
+    def __init__(self, tree: Map, variables: Mapping[str, str], home: Path) -> None:
+        self.values: dict[str, str] = {}
+        self.files: dict[Path, None] = {}
+        self.problems: list[Problem] = []
+        self._tree = tree
+        self._variables = variables
+        self._home = home
+        self._dotenvs: dict[Path, dict[str, str]] = {}
+
+    def server(self, name: str, server: Server) -> Server:
+        """*server* with absolute host paths and a whole `environment`."""
+        path: TreePath = ("servers", name)
+        changes: dict[str, object] = {}
+        if server.build:
+            context = self._absolute((*path, "build", "context"), server.build.context)
+            changes["build"] = server.build.model_copy(update={"context": context})
+        if server.volumes:
+            changes["volumes"] = tuple(self._volume((*path, "volumes", i), v) for i, v in enumerate(server.volumes))
+        if server.working_dir and server.process:
+            changes["working_dir"] = self._absolute((*path, "working_dir"), server.working_dir)
+        if server.env_file:
+            names = [self._absolute((*path, "env_file", i), text) for i, text in enumerate(server.env_file)]
+            changes["env_file"] = tuple(names)
+        if server.environment or server.env_file:
+            changes["environment"] = self._environment(name, server, changes.get("env_file", ()))
+        return server.model_copy(update=changes) if changes else server
+
+    def secret(self, name: str, sources: tuple[SecretSource, ...]) -> tuple[SecretSource, ...]:
+        """*sources* with absolute paths."""
+        return tuple(self._source(("secrets", name), source) for source in sources)
+
+    def _source(self, path: TreePath, source: SecretSource) -> SecretSource:
+        match source:
+            case FileSource(file=file):
+                return FileSource(file=self._absolute((*path, 0, "file"), file))
+            case DotenvSource(dotenv=dotenv):
+                file = self._absolute((*path, 0, "dotenv", "file"), dotenv.file)
+                return DotenvSource(dotenv=dotenv.model_copy(update={"file": file}))
+            case _:
+                return source
+
+    def _volume(self, path: TreePath, volume: Volume) -> Volume:
+        if volume.type == "volume":
+            return volume
+        return volume.model_copy(update={"source": self._absolute((*path, "source"), volume.source)})
+
+    def _absolute(self, path: TreePath, text: str) -> str:
+        """*text* relative to the file that holds it."""
+        position = value_position(self._tree, path)
+        directory = position.file.parent if position else Path.cwd()
+        return str(absolute(text, directory, self._home))
+
+    def _environment(self, name: str, server: Server, files: object) -> Mapping[str, str | None]:
+        environment: dict[str, str | None] = {}
+        for index, file in enumerate(files if isinstance(files, tuple) else ()):
+            for key, value in self._dotenv(name, index, Path(file)).items():
+                reserved = reserved_name(name, key)
+                self.values[reserved] = value
+                environment[key] = f"${{{reserved}}}"
+        for key, text in server.environment.items():
+            if text is not None:
+                environment[key] = text
+            elif key in self._variables:
+                environment[key] = f"${{{key}}}"
+            else:
+                environment.pop(key, None)
+        return Server.model_validate({"url": "-", "environment": environment}).environment
+
+    def _dotenv(self, name: str, index: int, file: Path) -> dict[str, str]:
+        if file in self._dotenvs:
+            return self._dotenvs[file]
+        self.files[file] = None
+        path = ("servers", name, "env_file", index)
+        try:
+            self._dotenvs[file] = read_dotenv(file, self._variables)
+        except FileProblems as error:
+            self._dotenvs[file] = {}
+            for problem in error.problems:
+                at_start = problem.position is not None and (problem.position.line, problem.position.column) == (1, 1)
+                if at_start and "the file" in problem.message:
+                    message = problem.message.replace("the file", f"`{file}`", 1)
+                    self.problems.append(Problem(message, value_position(self._tree, path), problem.hint))
+                else:
+                    self.problems.append(problem)
+        return self._dotenvs[file]
+
+
+def with_default(file: ComposeFile) -> dict[str, Profile]:
+    """The profiles, `default` always among them: everything without any profiles, nothing otherwise."""
+    profiles = dict(file.profiles)
+    if not profiles:
+        return {"default": Profile(servers=tuple(file.servers))}
+    profiles.setdefault("default", Profile(servers=()))
+    return profiles
+
+
+def narrowed(servers: Mapping[str, Server], profiles: Mapping[str, Profile], name: str) -> tuple[dict[str, Server], dict[str, Profile]]:
+    """Only what the profile *name* needs: its servers, and those they depend on (which are started, not served)."""
+    served = profiles[name].servers
+    wanted: dict[str, None] = {}
+    waiting = list(served)
+    while waiting:
+        one = waiting.pop(0)
+        if one in servers and one not in wanted:
+            wanted[one] = None
+            waiting.extend(servers[one].depends_on)
+    kept = {one: server for one, server in servers.items() if one in wanted}
+    limited = {
+        key: Profile(
+            servers=tuple(s for s in profile.servers if s in served),
+            tools={s: globs for s, globs in profile.tools.items() if s in served},
+        )
+        for key, profile in profiles.items()
+    }
+    return kept, limited
+
+

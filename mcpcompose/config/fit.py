@@ -1,0 +1,108 @@
+"""
+Which keys fit which kind of server, and which the process engine can honour.
+
+A key that would have no effect is a problem, never ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from mcpcompose.config.tree import Map, Path, key_position, value_position
+from mcpcompose.errors import Problem
+from mcpcompose.spec.project import EngineKind
+from mcpcompose.spec.server import SOURCES, Server, TransportHttp
+
+_CONTAINER: Final = frozenset(
+    {
+        "entrypoint", "runner", "network", "volumes", "tmpfs", "read_only", "user", "cpus", "mem_limit", "pids_limit",
+        "shm_size", "extra_hosts", "dns", "platform", "pull_policy", "labels", "init", "privileged", "cap_add",
+        "devices", "security_opt", "pid", "ipc", "userns_mode", "unsafe",
+    }
+)  # fmt: skip
+"""Keys that only mean something for a container."""
+_LAUNCHED: Final = frozenset(
+    {"command", "args", "environment", "env_file", "secrets", "working_dir", "restart", "stop_grace_period"}
+)
+"""Keys that only mean something for what is started here."""
+
+_UNFIT: Final[dict[str, frozenset[str]]] = {
+    "image": frozenset({"args", "runner", "headers"}),
+    "build": frozenset({"args", "runner", "headers", "pull_policy"}),
+    "package": frozenset({"entrypoint", "headers"}),
+    "process": _CONTAINER | {"command", "args", "headers"},
+    "url": _CONTAINER | _LAUNCHED,
+}
+"""Keys that do not fit a kind of server."""
+
+_INSTEAD: Final[dict[tuple[str, str], str]] = {
+    ("image", "args"): "the container's arguments are `command`",
+    ("build", "args"): "the container's arguments are `command`; build arguments are `build: {args: …}`",
+    ("package", "entrypoint"): "the program to run instead of the package's own is `command`",
+    ("process", "command"): "write the whole command in `process`",
+    ("process", "args"): "write the whole command in `process`",
+    ("url", "secrets"): "write `${secret:name}` in `headers`",
+    ("url", "environment"): "write `${secret:name}` or `${VARIABLE}` in `headers` or `url`",
+}
+_WAYS_OUT: Final = "use `package`, `process` or `url`, or run it with `--engine docker`"
+
+_PYPI: Final = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]+\])?"
+    r"(?:(?:===?|~=|!=|<=|>=|<|>)[A-Za-z0-9][A-Za-z0-9.*+!_-]*(?:,(?:===?|~=|!=|<=|>=|<|>)[A-Za-z0-9][A-Za-z0-9.*+!_-]*)*)?"
+)
+_NPM: Final = re.compile(r"(?:@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*(?:@[\^~<>=]*[A-Za-z0-9][A-Za-z0-9.+*_-]*)?")
+_PACKAGES: Final = {"pypi": (_PYPI, "pypi:name==1.2.3"), "npm": (_NPM, "npm:name@1.2.3")}
+
+
+def check_fit(name: str, server: Server, tree: Map, engine: EngineKind) -> Iterator[Problem]:
+    """What does not fit together in one server."""
+    path: Path = ("servers", name)
+    kind = next(key for key in SOURCES if getattr(server, key) is not None)
+    given = server.model_fields_set
+    unfit = _UNFIT[kind] & given
+    for key in sorted(unfit):
+        article = "an" if kind == "image" else "a"
+        message = f"`{key}` does not fit {article} `{kind}`"
+        yield Problem(message, key_position(tree, (*path, key)), _INSTEAD.get((kind, key)))
+    if engine == "process":
+        yield from _process_engine(name, kind, server, tree, unfit)
+    if server.package is not None:
+        yield from _package(server.package, tree, path)
+    yield from _transport(kind, server, tree, path)
+
+
+def _process_engine(name: str, kind: str, server: Server, tree: Map, said: frozenset[str]) -> Iterator[Problem]:
+    path: Path = ("servers", name)
+    if kind in ("image", "build"):
+        message = f"server `{name}` is {'an' if kind == 'image' else 'a'} `{kind}`, which the engine `process` cannot run"
+        yield Problem(message, key_position(tree, (*path, kind)), _WAYS_OUT)
+        return
+    for key in sorted((_CONTAINER & server.model_fields_set) - said):
+        message = f"the engine `process` cannot honour `{key}`"
+        yield Problem(message, key_position(tree, (*path, key)), "remove it, or run the server with `--engine docker`")
+
+
+def _package(package: str, tree: Map, path: Path) -> Iterator[Problem]:
+    ecosystem, _, requirement = package.partition(":")
+    pattern, example = _PACKAGES[ecosystem]
+    if not pattern.fullmatch(requirement):
+        message = f"`{requirement}` is not a package with a version; write it like `{example}`"
+        yield Problem(message, value_position(tree, (*path, "package")))
+
+
+def _transport(kind: str, server: Server, tree: Map, path: Path) -> Iterator[Problem]:
+    position = value_position(tree, (*path, "transport"))
+    if kind == "url":
+        if isinstance(server.transport, TransportHttp):
+            yield Problem("the port and path of a `url` are part of it", position, "write `transport: http`, or leave it out")
+        elif server.transport == "stdio":
+            yield Problem("a `url` cannot speak `stdio`", position, "leave `transport` out")
+        return
+    if server.transport == "http":
+        hint = "write `transport: {http: {port: 8000}}`"
+        yield Problem("`transport: http` needs the port that the server listens on", position, hint)
+    if isinstance(server.transport, TransportHttp) and server.network == "none":
+        message = "a server with an http transport cannot be reached with `network: none`"
+        yield Problem(message, value_position(tree, (*path, "network")), "`isolated` has no way out either")

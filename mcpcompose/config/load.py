@@ -1,0 +1,232 @@
+"""
+Load a project: documents → merge → interpolate → refuse → bind → complete → check.
+
+Every pass reports all it finds; what cannot be read or bound is left out for the passes after it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from mcpcompose.config.bind import Bound, bind, closest
+from mcpcompose.config.check import check
+from mcpcompose.config.complete import Completion, narrowed, with_default
+from mcpcompose.config.include import Documents
+from mcpcompose.config.interpolate import Interpolation
+from mcpcompose.config.merge import clean, merge
+from mcpcompose.config.printed import Origin, origin, printable
+from mcpcompose.config.refuse import refuse
+from mcpcompose.config.tree import Map, Node, value_position
+from mcpcompose.config.tree import Path as TreePath
+from mcpcompose.config.variables import Variables, read_dotenv
+from mcpcompose.errors import FileProblems, Position, Problem, UsageError
+from mcpcompose.spec.project import EngineKind, Project
+
+FILE_NAMES: Final = ("mcp-compose.yaml", "mcp-compose.yml")
+_PROJECT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to load. Relative paths are relative to *directory*."""
+
+    files: tuple[Path, ...]
+    directory: Path
+    environ: Mapping[str, str] = field(repr=False)
+    home: Path
+    project_name: str | None = None
+    env_files: tuple[Path, ...] = ()
+    engine: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A project that loads, and where everything in it came from. *files*: everything read, for watching."""
+
+    project: Project
+    variables: Variables
+    tree: Node = field(repr=False)
+    files: tuple[Path, ...]
+
+    def printable(self, *, defaults: bool = False) -> dict[str, Any]:
+        """The resolved file for `config`: references as written, with *defaults* everything left unsaid too."""
+        return printable(self.project, self.tree, defaults=defaults)
+
+    def origin(self, key: str) -> Origin:
+        """Where the value at the dotted *key* came from. Raises `UsageError` for a key that does not exist."""
+        return origin(self.project, self.tree, key)
+
+    def position(self, path: TreePath) -> Position | None:
+        """Where the value at *path* stands in the files."""
+        return value_position(self.tree, path)
+
+
+def find_file(directory: Path) -> Path:
+    """The compose file of *directory* or the nearest folder above. Raises `UsageError`."""
+    for folder in (directory, *directory.parents):
+        for name in FILE_NAMES:
+            if (folder / name).is_file():
+                return folder / name
+    raise UsageError(
+        f"no `{FILE_NAMES[0]}` in `{directory}` or above it",
+        hint="`mcp-compose init` writes one; `--file` names one elsewhere",
+    )
+
+
+def load(request: Request) -> Loaded:
+    """Load a project. Raises `FileProblems` with everything that is wrong, in file order; `UsageError`."""
+    files = tuple(absolute_file(request.directory, file) for file in request.files) or (find_file(request.directory),)
+    seen: dict[Path, None] = dict.fromkeys(files)
+    problems: list[Problem] = []
+    variables = _variables(request, files[0].parent, seen, problems)
+    documents = Documents(variables, request.home)
+    tree = _merged(documents, files)
+    seen.update(documents.files)
+    problems.extend(documents.problems)
+    loaded = _build(request, files[0].parent, tree, variables, seen, problems) if tree else None
+    if problems or loaded is None:
+        raise FileProblems(_in_order(problems, tuple(seen)), files=tuple(seen))
+    return loaded
+
+
+def absolute_file(directory: Path, file: Path) -> Path:
+    """*file* without `.` and `..`, symlinks kept."""
+    return Path(os.path.normpath(directory / file))
+
+
+def _variables(request: Request, project: Path, seen: dict[Path, None], problems: list[Problem]) -> Variables:
+    layers: list[Mapping[str, str]] = []
+    chosen = [absolute_file(request.directory, file) for file in request.env_files]
+    for file in chosen or [project / ".env"]:
+        seen[file] = None
+        if not os.path.isfile(file):  # noqa: PTH113  `Path.is_file` raises on a name that is too long
+            if chosen:
+                raise UsageError(f"the environment file `{file}` does not exist")
+            continue
+        try:
+            layers.insert(0, read_dotenv(file, Variables(request.environ, *layers)))
+        except FileProblems as error:
+            problems.extend(error.problems)
+    return Variables(request.environ, *layers)
+
+
+def _merged(documents: Documents, files: Iterable[Path]) -> Map | None:
+    """All files in one tree, later ones on top; None when one could not be read at all."""
+    trees = [documents.tree(file) for file in files]
+    merged: Node | None = None
+    for tree in trees:
+        if tree is None:
+            return None
+        merged = tree if merged is None else merge(merged, tree)
+    cleaned = clean(merged) if merged else None
+    return cleaned if isinstance(cleaned, Map) else None
+
+
+def _build(
+    request: Request,
+    directory: Path,
+    merged: Map,
+    variables: Variables,
+    seen: dict[Path, None],
+    problems: list[Problem],
+) -> Loaded | None:
+    """The passes after the documents; None when there is nothing to go on with."""
+    interpolation = Interpolation(variables)
+    tree = interpolation.tree(merged)
+    problems.extend(interpolation.problems)
+    if not isinstance(tree, Map):
+        return None
+    kept, refused = refuse(tree)
+    problems.extend(refused)
+    bound = bind(kept, variables, quiet=_source_elsewhere(tree))
+    problems.extend(bound.problems)
+    completion = Completion(kept, variables, request.home)
+    servers = {name: completion.server(name, server) for name, server in bound.file.servers.items()}
+    secrets = {name: completion.secret(name, sources) for name, sources in bound.file.secrets.items()}
+    seen.update(completion.files)
+    problems.extend(completion.problems)
+    engine = _engine(request, bound)
+    file = bound.file.model_copy(update={"servers": servers, "secrets": secrets})
+    problems.extend(check(file, tree, engine, variables))
+    if problems:
+        return None
+    profiles = with_default(file)
+    if request.profile is not None:
+        _known_profile(request.profile, profiles)
+        servers, profiles = narrowed(servers, profiles, request.profile)
+    project = Project(
+        name=_name(request, bound, directory),
+        directory=directory,
+        engine=engine,
+        servers=servers,
+        secrets=secrets,
+        profiles=profiles,
+        clients=file.clients,
+        gateway=file.gateway,
+        runners=file.runners,
+    )
+    return Loaded(project, Variables(completion.values, variables), tree, tuple(seen))
+
+
+def _source_elsewhere(tree: Map) -> list[TreePath]:
+    """Servers whose source is a key that is refused anyway."""
+    servers = tree.get("servers")
+    entries = servers.entries.items() if isinstance(servers, Map) else ()
+    elsewhere = ("from", "extends", "provider")
+    return [
+        ("servers", name)
+        for name, entry in entries
+        if isinstance(entry.node, Map) and any(key in entry.node.entries for key in elsewhere)
+    ]
+
+
+def _engine(request: Request, bound: Bound) -> EngineKind:
+    """`--engine` over `MCP_COMPOSE_ENGINE` over the file over docker."""
+    for source, chosen in (("--engine", request.engine), ("MCP_COMPOSE_ENGINE", request.environ.get("MCP_COMPOSE_ENGINE"))):
+        if not chosen:
+            continue
+        for kind in get_args(EngineKind):
+            if chosen == kind:
+                return kind
+        raise UsageError(f"`{source}` cannot be `{chosen}`", hint="engines are `docker` and `process`")
+    return bound.file.engine or "docker"
+
+
+def _name(request: Request, bound: Bound, directory: Path) -> str:
+    if request.project_name is not None:
+        if not _PROJECT_NAME.fullmatch(request.project_name):
+            raise UsageError(
+                f"`{request.project_name}` is not a project name",
+                hint="lower-case letters, digits, `-` and `_`, beginning with a letter or digit",
+            )
+        return request.project_name
+    return bound.file.name or normalised(directory.name)
+
+
+def normalised(name: str) -> str:
+    """A directory's name as a project name, as Compose does it."""
+    return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")[:63] or "default"
+
+
+def _known_profile(name: str, profiles: Mapping[str, object]) -> None:
+    if name not in profiles:
+        close = closest(name, profiles)
+        hint = f"did you mean `{close}`?" if close else "profiles are: " + ", ".join(f"`{one}`" for one in profiles)
+        raise UsageError(f"there is no profile `{name}`", hint=hint)
+
+
+def _in_order(problems: Iterable[Problem], files: tuple[Path, ...]) -> tuple[Problem, ...]:
+    """In the order of the files, then of their lines; each once."""
+    rank = {file: index for index, file in enumerate(files)}
+
+    def place(problem: Problem) -> tuple[int, int, int]:
+        position = problem.position
+        return (rank.get(position.file, len(rank)), position.line, position.column) if position else (-1, 0, 0)
+
+    return tuple(sorted(dict.fromkeys(problems), key=place))

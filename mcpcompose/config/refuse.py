@@ -1,0 +1,177 @@
+"""
+Keys that are known and refused: Compose keys that have no place here, and keys whose effect is not built yet.
+
+Both are tables keyed by path; a refused value is taken out, so that nothing else complains about it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+from mcpcompose.config.tree import Entry, Map, Node, Path, Scalar, Seq
+from mcpcompose.errors import Problem
+
+Pattern = tuple[str, ...]
+Found = TypeVar("Found")
+
+NOT_YET: Final[dict[Pattern, str]] = {
+    ("catalogs",): "catalogs",
+    ("policy",): "policies",
+    ("interceptors",): "interceptors",
+    ("models",): "models",
+    ("gateway", "auth", "jwt"): "JWT authentication",
+    ("servers", "*", "from"): "servers from a catalog",
+    ("servers", "*", "config"): "a catalog entry's configuration",
+    ("servers", "*", "extends"): "`extends`",
+    ("servers", "*", "healthcheck"): "health checks",
+    ("servers", "*", "idle_timeout"): "stopping idle servers",
+    ("servers", "*", "auth"): "OAuth",
+    ("servers", "*", "tools", "override"): "overriding tool descriptions",
+    ("servers", "*", "network", "allow"): "an egress allow-list",
+    ("secrets", "*", "keyring"): "the keyring",
+    ("secrets", "*", "*", "keyring"): "the keyring",
+}
+"""Keys whose effect is not built yet, with what to call it."""
+
+NOT_YET_VALUES: Final[dict[Pattern, tuple[str, ...]]] = {
+    ("servers", "*", "scope"): ("client", "session", "call"),
+    ("servers", "*", "transport"): ("sse",),
+}
+"""Words of a key whose effect is not built yet."""
+
+_WAYS_ROUND: Final[dict[Pattern, str]] = {
+    ("servers", "*", "network", "allow"): "until then `none`, `isolated` or `open`",
+    ("servers", "*", "scope"): "until then `shared`",
+    ("servers", "*", "transport"): "until then a server with streamable HTTP",
+    ("servers", "*", "from"): "until then write its `image`, `package` or `url` here",
+    ("servers", "*", "auth"): "until then a token in `headers`, as `${secret:name}`",
+    ("secrets", "*", "keyring"): "until then `environment`, `file`, `dotenv` or `command`",
+    ("gateway", "auth", "jwt"): "until then `token`",
+}
+
+_OWN_NETWORK: Final = "each server has its own network; see `network`"
+_OF_SERVER: Final[dict[str, str]] = {
+    "ports": "servers are reached through the gateway only; no port is published",
+    "expose": "servers are reached through the gateway only; no port is published",
+    "networks": _OWN_NETWORK,
+    "network_mode": f"{_OWN_NETWORK}: `none`, `isolated`, `open` or `host`",
+    "links": _OWN_NETWORK,
+    "external_links": _OWN_NETWORK,
+    "container_name": "container names are `<project>-<server>-<n>`",
+    "hostname": "server containers have no host names",
+    "domainname": "server containers have no host names",
+    "deploy": "limits are `cpus`, `mem_limit` and `pids_limit`; there is one instance for all",
+    "scale": "there is one instance for all",
+    "profiles": "profiles are declared at the top level, with the servers of each",
+    "configs": "mount a file with `volumes`",
+    "logging": "logs are kept by `mcp-compose`; see `mcp-compose logs`",
+    "log_driver": "logs are kept by `mcp-compose`; see `mcp-compose logs`",
+    "volumes_from": "name the volumes in `volumes`",
+    "cap_drop": "all capabilities are dropped already; see `cap_add`",
+    "stdin_open": "standard input is always open for stdio servers",
+    "tty": "a terminal would break the protocol's framing",
+    "cgroup": "the engine's own control group is used",
+    "cgroup_parent": "the engine's own control group is used",
+    "sysctls": "kernel parameters cannot be set",
+    "ulimits": "limits are `cpus`, `mem_limit` and `pids_limit`",
+    "group_add": "set the group with `user`, as `uid:gid`",
+    "runtime": "the engine's default runtime is used",
+    "isolation": "the engine's default isolation is used",
+    "uts": "namespaces of the host are `pid`, `ipc` and `userns_mode`, and need `unsafe`",
+    "credential_spec": "only Linux containers are supported",
+    "gpus": "name the devices in `devices` and in `unsafe`",
+    "mac_address": _OWN_NETWORK,
+    "develop": "the file is watched by itself; see `up --no-watch`",
+    "post_start": "put what must run into the image",
+    "pre_stop": "put what must run into the image",
+    "stop_signal": "servers end when their input is closed, then by SIGTERM",
+    "mem_reservation": "the limit is `mem_limit`",
+    "memswap_limit": "the limit is `mem_limit`",
+    "oom_kill_disable": "the limit is `mem_limit`",
+    "cpu_shares": "the limit is `cpus`",
+    "cpu_quota": "the limit is `cpus`",
+    "cpu_period": "the limit is `cpus`",
+    "cpuset": "the limit is `cpus`",
+    "provider": "see `image`, `package`, `process` and `url`",
+    "label_file": "write the labels in `labels`",
+    "annotations": "see `labels`",
+    "dns_search": "see `dns` and `extra_hosts`",
+    "dns_opt": "see `dns` and `extra_hosts`",
+    "attach": "logs are kept by `mcp-compose`; see `mcp-compose logs`",
+}
+_OF_FILE: Final[dict[str, str]] = {
+    "version": "the key is obsolete in Compose too; remove it",
+    "services": "did you mean `servers`?",
+    "mcpServers": "did you mean `servers`?",
+    "networks": _OWN_NETWORK,
+    "volumes": "named volumes need no declaration",
+    "configs": "mount a file with `volumes`",
+}
+COMPOSE: Final[dict[Pattern, str]] = {
+    **{("servers", "*", key): why for key, why in _OF_SERVER.items()},
+    **{(key,): why for key, why in _OF_FILE.items()},
+}
+"""Keys of Compose (and of other tools) that are refused on purpose, with the reason."""
+
+
+def refuse(tree: Map) -> tuple[Map, tuple[Problem, ...]]:
+    """*tree* without refused keys, and a problem for each."""
+    problems: list[Problem] = []
+    kept = _without(tree, (), problems)
+    return (kept if isinstance(kept, Map) else tree), tuple(problems)
+
+
+def _without(node: Node, path: Path, problems: list[Problem]) -> Node | None:
+    """*node* without what is refused; None when nothing is left of it."""
+    if len(path) > 5:  # noqa: PLR2004  no refused key is deeper
+        return node
+    if isinstance(node, Scalar):
+        return None if _word_refused(node, path, problems) else node
+    if isinstance(node, Seq):
+        if len(path) == 2 and path[0] == "secrets":  # noqa: PLR2004  secrets, name
+            node = _first_source(node, path, problems)
+        items = (_without(item, (*path, i), problems) for i, item in enumerate(node.items))
+        return Seq(tuple(item for item in items if item is not None), node.position)
+    entries: dict[str, Entry] = {}
+    for key, entry in node.entries.items():
+        inner = (*path, key)
+        if message := _refused(inner):
+            problems.append(Problem(message, entry.key, _hint(inner)))
+        elif (child := _without(entry.node, inner, problems)) is not None:
+            entries[key] = Entry(entry.key, child)
+    return node.with_entries(entries) if entries or not node.entries else None
+
+
+def _refused(path: Path) -> str | None:
+    if what := _lookup(NOT_YET, path):
+        return f"`{path[-1]}` is not supported yet ({what})"
+    if why := _lookup(COMPOSE, path):
+        return f"`{path[-1]}` is not a key here: {why}"
+    return None
+
+
+def _word_refused(node: Scalar, path: Path, problems: list[Problem]) -> bool:
+    if node.value not in (_lookup(NOT_YET_VALUES, path) or ()):
+        return False
+    problems.append(Problem(f"`{path[-1]}: {node.value}` is not supported yet", node.position, _hint(path)))
+    return True
+
+
+def _hint(path: Path) -> str | None:
+    return _lookup(_WAYS_ROUND, path) if len(path) < 4 or path[0] != "secrets" else None  # noqa: PLR2004  list form
+
+
+def _lookup(table: dict[Pattern, Found], path: Path) -> Found | None:
+    named = path[0] in ("servers", "secrets") if path else False
+    pattern = tuple("*" if isinstance(key, int) or (i == 1 and named) else key for i, key in enumerate(path))
+    return table.get(pattern)
+
+
+def _first_source(node: Seq, path: Path, problems: list[Problem]) -> Seq:
+    if len(node.items) < 2:  # noqa: PLR2004  one source is what works
+        return node
+    message = f"several sources of a secret (`{path[-1]}`) are not supported yet"
+    problems.append(Problem(message, node.items[1].position, "until then name one source"))
+    return Seq(node.items[:1], node.position)
+
+

@@ -1,0 +1,82 @@
+"""Every file in `cases/`; `UPDATE_CASES=1` writes what loading does now below the lines (read it before committing)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import case as cases
+
+from mcpcompose.config.document import parse
+from mcpcompose.config.load import Request, load
+from mcpcompose.config.schema import json_schema
+from mcpcompose.config.tree import Map, Node, Seq
+
+BAD = [name for name in cases.names() if not cases.read(name).expected.startswith("ok")]
+GOOD = [name for name in cases.names() if name not in BAD]
+
+
+@pytest.mark.parametrize("name", cases.names())
+def test_a_case_loads_as_written_below_its_line(name: str, tmp_path: Path) -> None:
+    case = cases.read(name)
+    case.write(tmp_path)
+
+    found = cases.outcome(case.request(tmp_path), tmp_path)
+
+    if os.environ.get("UPDATE_CASES"):
+        path = cases.CASES / f"{name}.case"
+        above = path.read_bytes().decode().partition(f"{cases.LINE}\n")[0]
+        path.write_text(f"{above}{cases.LINE}\n{found}", newline="")
+        return
+    assert found == case.expected
+
+
+def test_there_are_enough_bad_files() -> None:
+    assert len(BAD) >= 70
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_the_schema_accepts_what_the_loader_accepts(name: str, tmp_path: Path) -> None:
+    case = cases.read(name)
+    validator = jsonschema.Draft202012Validator(json_schema())
+    for file, text in case.files.items():
+        if file.endswith((".yaml", ".yml")):
+            tree, problems = parse(tmp_path / file, text.encode())
+            assert not problems
+            assert tree is not None
+            assert [error.message for error in validator.iter_errors(plain(tree))] == []
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_printed_loads_to_the_same_project(name: str, tmp_path: Path) -> None:
+    case = cases.read(name)
+    if "env_file" in "".join(case.files.values()):
+        pytest.skip("values of an `env_file` are not in the file")
+    case.write(tmp_path)
+    request = case.request(tmp_path)
+    first = load(request)
+    again = tmp_path / "printed.yaml"
+    again.write_text(cases.printed(first).removeprefix("ok\n"))
+
+    second = load(
+        Request(
+            files=(again,), directory=tmp_path, environ=dict(first.variables), home=request.home, engine=request.engine
+        )
+    )
+
+    assert second.project == first.project
+
+
+def plain(node: Node) -> object:
+    match node:
+        case Map(entries):
+            return {key: plain(entry.node) for key, entry in entries.items()}
+        case Seq(items):
+            return [plain(item) for item in items]
+        case _:
+            return node.value
