@@ -67,13 +67,14 @@ class UsageError(McpComposeError):
 
 
 class FileProblems(McpComposeError):  # noqa: N818  the name of the thing, not of the event
-    """A compose file with one or more problems; all of them, in file order."""
+    """A compose file with one or more problems; all of them, in file order. *files* are those that were asked for."""
 
     exit_code = 2
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], *, files: tuple[Path, ...] = ()) -> None:
         super().__init__("\n".join(f"{p.position or ''} {p.message}".strip() for p in problems))
         self.problems = problems
+        self.files = files
 
 
 class SecretMissing(McpComposeError):  # noqa: N818

@@ -1,0 +1,388 @@
+"""
+The container engine: Docker, or Podman through its Docker API.
+
+The library speaks to the engine's API in threads (`docker_client`); a server's bytes go over the
+engine's socket straight into the event loop (`docker_attach`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from mcpcompose.engine import danger, secret_files
+from mcpcompose.engine.base import (
+    Endpoint,
+    EngineEvent,
+    Http,
+    HttpEndpoint,
+    ImageSource,
+    InstanceSpec,
+    LogSink,
+    NetworkSpec,
+    ObservedInstance,
+    ObservedState,
+    Progress,
+    Stdio,
+    StreamEndpoint,
+    Values,
+    VolumeSpec,
+    silent,
+)
+from mcpcompose.engine.docker_attach import AttachedStream, attach
+from mcpcompose.engine.docker_client import DockerClient
+from mcpcompose.engine.docker_config import address_of, container_config, exit_code_of, image_of
+from mcpcompose.engine.docker_events import events
+from mcpcompose.engine.docker_host import find
+from mcpcompose.engine.docker_images import DockerImages
+from mcpcompose.engine.docker_networks import DockerNetworks, refuse_not_ours
+from mcpcompose.engine.ownership import hash_of, owner_of, refuse_other_configuration, server_of
+from mcpcompose.engine.streams import exit_reason
+from mcpcompose.errors import EngineError, InstanceMissing, NameTaken
+from mcpcompose.paths import ProjectPaths
+from mcpcompose.spec.identity import Owner
+
+HTTP_PORT_LABEL: Final = "io.mcpcompose.http"
+GRACE_LABEL: Final = "io.mcpcompose.stop-grace"
+GONE_TRIES: Final = 100
+PAUSE: Final = 0.05
+
+
+class DockerEngine:
+    """An `Engine` over Docker's API, for the projects whose folders are *paths*."""
+
+    kind: Literal["docker", "process", "memory"] = "docker"
+
+    def __init__(self, paths: ProjectPaths, log: LogSink, environ: Mapping[str, str]) -> None:
+        self._home = Path(environ.get("HOME") or Path.home())
+        self._address = find(environ, self._home)
+        self._client = DockerClient(self._address)
+        self._networks = DockerNetworks(self._client)
+        self._images = DockerImages(self._client)
+        self._paths = paths
+        self._log = log
+        self._owners: frozenset[Owner] = frozenset()
+        self._streams: dict[str, AttachedStream] = {}
+        self._endings: set[asyncio.Task[None]] = set()
+
+    async def check(self) -> Mapping[str, Any]:
+        """What the engine says of itself (name, version). Raises `EngineUnreachable`."""
+        said = await self._client.call("reach the engine", lambda api: api.version())
+        name = next((part.get("Name") for part in said.get("Components") or ()), None) or "Docker"
+        return {
+            "name": name,
+            "version": said.get("Version", ""),
+            "api": self._client.version,
+            "address": self._address.url,
+        }
+
+    async def observe(self, owner: Owner, names: frozenset[str], images: frozenset[str]) -> ObservedState:
+        """One snapshot; *names* are the names to look up for other owners, *images* the references to resolve."""
+        self._owners |= {owner}
+        call = self._client.call
+        containers, networks, volumes, found = await asyncio.gather(
+            call("list containers", lambda api: api.containers(all=True)),
+            call("list networks", lambda api: api.networks()),
+            call("list volumes", lambda api: api.volumes().get("Volumes") or []),
+            self._images.present(images),
+        )
+        listed = [(container_name(c), c) for c in containers]
+        ours = {name: c for name, c in listed if owner_of(c.get("Labels") or {}) == owner}
+        owned_networks, other_networks = _split(networks, owner)
+        owned_volumes, other_volumes = _split(volumes, owner)
+        others = {name for name, _ in listed if name not in ours and _is_instance(name)}
+        others |= other_networks | {name for name in other_volumes if "_" in name}
+        return ObservedState(
+            instances=tuple(self._observed(name, ours[name]) for name in sorted(ours)),
+            networks=tuple(sorted(owned_networks)),
+            volumes=tuple(sorted(owned_volumes)),
+            images=found,
+            foreign=tuple(sorted(names & others)),
+        )
+
+    async def ensure_image(self, source: ImageSource, *, refresh: bool = False, progress: Progress = silent) -> str:
+        """Make the image be there (pull, build or install); with *refresh* even if it is. Returns its id."""
+        return await self._images.ensure(source, refresh=refresh, progress=progress)
+
+    async def create_network(self, spec: NetworkSpec) -> None:
+        """Make a network. Raises `NameTaken` when the name is another owner's."""
+        self._work_for(spec.labels)
+        await self._networks.create(spec)
+
+    async def remove_network(self, name: str) -> None:
+        """Remove a network."""
+        await self._networks.remove(name, self._owners)
+
+    async def create_volume(self, spec: VolumeSpec) -> None:
+        """Make a volume. Raises `NameTaken` when the name is another owner's."""
+        self._work_for(spec.labels)
+        await self._networks.create_volume(spec)
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume."""
+        await self._networks.remove_volume(name, self._owners)
+
+    async def create_instance(self, spec: InstanceSpec, values: Values) -> None:
+        """Make an instance, not started. Raises `NameTaken`, `ImageMissing`, `DangerRefused`."""
+        image_of(spec)
+        spec = await asyncio.to_thread(danger.launchable, spec, home=self._home, protected=self._protected())
+        self._refuse_remote(spec)
+        owner = self._work_for(spec.labels)
+        internal = await self._surroundings(spec, owner)
+        secrets = secret_files.write(self._paths.secret_files, spec.name, values.secret_files)
+        config = container_config(_marked(spec), values, secrets=secrets, internal=internal)
+        platform = getattr(spec.source, "platform", None)
+        try:
+            await self._client.call(
+                f"create `{spec.name}`",
+                lambda api: api.create_container_from_config(config, name=spec.name, platform=platform),
+                values=values,
+            )
+        except NameTaken:
+            found = await self._inspect(spec.name)
+            if found is None:
+                raise EngineError(f"`{spec.name}` is being removed", hint="run `mcp-compose up` again") from None
+            refuse_other_configuration(spec.name, dict(spec.labels), found["Config"].get("Labels") or {})
+
+    async def start_instance(self, name: str, values: Values) -> Endpoint:
+        """Start an instance and hold its streams; one that runs unattached is restarted in place."""
+        found = await self._ours(name)
+        stdio = bool(found["Config"]["OpenStdin"])
+        if found["State"]["Running"]:
+            if not stdio:
+                return await self.connect_instance(name)
+            await self._stop(found, _grace(found))
+        await self._let_go(name)
+        secret_files.write(self._paths.secret_files, name, values.secret_files)
+        stream = await self._attach(name, found["Id"], stdin=stdio)
+        try:
+            await self._client.call(f"start `{name}`", lambda api: api.start(found["Id"]), values=values)
+        except BaseException:
+            await self._let_go(name)
+            raise
+        return StreamEndpoint(stream) if stdio else await self._http(name)
+
+    async def connect_instance(self, name: str) -> Endpoint:
+        """Hold a running HTTP instance that an earlier run left. Raises `InstanceMissing` when it does not run."""
+        found = await self._ours(name)
+        if not found["State"]["Running"] or found["Config"]["OpenStdin"]:
+            raise InstanceMissing(f"instance `{name}` does not run", hint="run `mcp-compose up`")
+        held = self._streams.get(name)
+        if held is None or held.gone:
+            await self._attach(name, found["Id"], stdin=False)
+        return await self._http(name)
+
+    async def stop_instance(self, name: str, grace: float) -> None:
+        """Ask it to end, and make it end after *grace* seconds."""
+        found = await self._inspect(name)
+        if found is None:
+            return
+        refuse_not_ours("instance", name, found["Config"].get("Labels") or {}, self._owners)
+        await self._stop(found, grace)
+        await self._let_go(name)
+
+    async def remove_instance(self, name: str) -> None:
+        """Remove an instance, running or not, with its secret files."""
+        found = await self._inspect(name)
+        if found is not None:
+            refuse_not_ours("instance", name, found["Config"].get("Labels") or {}, self._owners)
+            await self._remove(name, found["Id"])
+        await self._let_go(name)
+        secret_files.remove(self._paths.secret_files, name)
+
+    def events(self, owner: Owner) -> AsyncIterator[EngineEvent]:
+        """What happens to this owner's instances, until closed."""
+        return events(self._client, owner)
+
+    async def close(self) -> None:
+        """Let go of everything: streams closed, threads ended. Instances are left as they are."""
+        for name in list(self._streams):
+            await self._let_go(name)
+        for task in self._endings:
+            task.cancel()
+        await asyncio.gather(*self._endings, return_exceptions=True)
+        await self._client.close()
+
+    # --- one container ---
+
+    def _observed(self, name: str, container: Mapping[str, Any]) -> ObservedInstance:
+        labels = container.get("Labels") or {}
+        held = self._streams.get(name)
+        running = container.get("State") in {"running", "paused", "restarting"}
+        return ObservedInstance(
+            name=name,
+            server=server_of(labels),
+            config_hash=hash_of(labels),
+            running=running,
+            attached=running and held is not None and not held.gone,
+            image_id=container.get("ImageID"),
+            exit_code=None if running else exit_code_of(container.get("Status") or ""),
+        )
+
+    async def _inspect(self, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = await self._client.call(
+                f"look up `{name}`", lambda api: api.inspect_container(name)
+            )
+        except InstanceMissing:
+            return None
+        return found if found["Name"] == f"/{name}" or found["Id"] == name else None
+
+    async def _ours(self, name: str) -> dict[str, Any]:
+        found = await self._inspect(name)
+        if found is None:
+            raise InstanceMissing(f"instance `{name}` is gone", hint="run `mcp-compose up`")
+        refuse_not_ours("instance", name, found["Config"].get("Labels") or {}, self._owners)
+        return found
+
+    async def _attach(self, name: str, container: str, *, stdin: bool) -> AttachedStream:
+        version = await self._client.ready()
+        log = self._log
+
+        def lost(stream: AttachedStream) -> None:
+            task = asyncio.get_running_loop().create_task(self._ended(name, container, stream))
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+        stream = await attach(
+            self._address, version, container, stdin=stdin, log=lambda data: log(name, data), lost=lost
+        )
+        self._streams[name] = stream
+        return stream
+
+    async def _ended(self, name: str, container: str, stream: AttachedStream) -> None:
+        """Find out why a stream ended, and say it."""
+        if stream.closed:
+            stream.end("closed")
+            return
+        reason = "its connection to the engine was lost"
+        try:
+            for _ in range(GONE_TRIES):
+                found = await self._inspect(container)
+                if found is None:
+                    reason = "removed"
+                    break
+                if not found["State"]["Running"]:
+                    reason = _end_of(found["State"])
+                    break
+                await asyncio.sleep(PAUSE)
+        except EngineError as error:
+            reason = str(error)
+        finally:
+            if self._streams.get(name) is stream:
+                del self._streams[name]
+            stream.end(reason)
+
+    async def _let_go(self, name: str) -> None:
+        if (stream := self._streams.pop(name, None)) is not None:
+            await stream.close()
+
+    async def _stop(self, found: Mapping[str, Any], grace: float) -> None:
+        name, container = found["Name"].lstrip("/"), found["Id"]
+        if (held := self._streams.get(name)) is not None:
+            held.close_input()
+        try:
+            await self._client.call(f"stop `{name}`", lambda api: api.stop(container, timeout=max(0, round(grace))))
+        except InstanceMissing:
+            return
+
+    async def _remove(self, name: str, container: str) -> None:
+        try:
+            await self._client.call(
+                f"remove `{name}`", lambda api: api.remove_container(container, v=True, force=True)
+            )
+        except InstanceMissing:
+            return
+        except EngineError as error:
+            if "already in progress" not in str(error):
+                raise
+            for _ in range(GONE_TRIES):
+                if await self._inspect(container) is None:
+                    return
+                await asyncio.sleep(PAUSE)
+            raise
+
+    async def _http(self, name: str) -> HttpEndpoint:
+        found = await self._ours(name)
+        port, _, path = (found["Config"]["Labels"].get(HTTP_PORT_LABEL) or "").partition(" ")
+        host = address_of(found, found["HostConfig"]["NetworkMode"])
+        if not port or host is None:
+            state = found["State"]
+            why = "has no network" if state["Running"] else _end_of(state)
+            raise EngineError(f"`{name}` cannot be reached: it {why}", hint="see `mcp-compose logs`")
+        return HttpEndpoint(f"http://{host}:{port}{path}")
+
+    # --- what surrounds it ---
+
+    def _work_for(self, labels: Iterable[tuple[str, str]]) -> Owner:
+        owner = owner_of(dict(labels))
+        if owner is None:
+            raise EngineError("an instance, network or volume without an owner's labels")
+        self._owners |= {owner}
+        return owner
+
+    def _protected(self) -> tuple[Path, ...]:
+        socket = self._address.socket
+        own = (self._paths.runtime, self._paths.state, self._paths.cache)
+        return own if socket is None else (*own, socket)
+
+    def _refuse_remote(self, spec: InstanceSpec) -> None:
+        if not self._address.is_local and spec.secret_files:
+            raise EngineError(
+                f"the engine at `{self._address.url}` is on another machine,"
+                f" so server `{spec.server}` cannot get secrets as files",
+                hint="deliver them as variables: `secrets: [{source: NAME, env: VARIABLE}]`",
+            )
+
+    async def _surroundings(self, spec: InstanceSpec, owner: Owner) -> bool:
+        """Check that volumes and network are this owner's; returns whether the network has no way out."""
+        for mount in spec.mounts:
+            if mount.type == "volume":
+                await self._networks.check_volume(mount.source, owner)
+        if spec.network in {"none", "host"}:
+            if spec.network == "none" and isinstance(spec.transport, Http):
+                said = f"server `{spec.server}` speaks http and has no network"
+                raise EngineError(said, hint="use `network: isolated`")
+            return False
+        return await self._networks.usable(spec.network, owner)
+
+
+def container_name(container: Mapping[str, Any]) -> str:
+    """A listed container's own name (links make more names, with more slashes)."""
+    names = [name.lstrip("/") for name in container.get("Names") or () if name.count("/") <= 1]
+    return names[0] if names else ""
+
+
+def _split(things: Iterable[Mapping[str, Any]], owner: Owner) -> tuple[set[str], set[str]]:
+    ours: set[str] = set()
+    others: set[str] = set()
+    for thing in things:
+        (ours if owner_of(thing.get("Labels") or {}) == owner else others).add(thing["Name"])
+    return ours, others
+
+
+def _is_instance(name: str) -> bool:
+    return name.rpartition("-")[2].isdigit()
+
+
+def _marked(spec: InstanceSpec) -> InstanceSpec:
+    """*spec* with what a later run needs to know of it in labels; nothing in them is a value."""
+    marks = [(GRACE_LABEL, f"{spec.stop_grace_period:g}")]
+    if not isinstance(spec.transport, Stdio):
+        marks.append((HTTP_PORT_LABEL, f"{spec.transport.port} {spec.transport.path}"))
+    return replace(spec, labels=(*spec.labels, *marks))
+
+
+def _grace(found: Mapping[str, Any]) -> float:
+    return float((found["Config"].get("Labels") or {}).get(GRACE_LABEL) or 10)
+
+
+def _end_of(state: Mapping[str, Any]) -> str:
+    if state.get("OOMKilled"):
+        return "was ended for using more memory than `mem_limit`"
+    if said := state.get("Error"):
+        return f"could not start: {said}"
+    return exit_reason(state.get("ExitCode"))

@@ -1,0 +1,114 @@
+"""
+The control plane: the docker library behind a bounded pool of threads.
+
+Nothing else calls the library, and only our own errors come out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from mcpcompose.engine.base import Values
+from mcpcompose.engine.docker_host import Address, unreachable
+from mcpcompose.errors import EngineError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+Answer = TypeVar("Answer")
+
+THREADS: Final = 16
+TIMEOUT: Final = 120
+"""Seconds of silence after which a call is given up; a pull or build that says something goes on."""
+
+
+class DockerClient:
+    """One engine's API. The library is loaded and the API version agreed on at the first call."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.version = ""
+        """The API version, once a call was made."""
+        self._api: APIClient | None = None
+        self._first = threading.Lock()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mcp-compose-engine")
+        self._closing = threading.Event()
+
+    async def call(
+        self, doing: str, work: Callable[[APIClient], Answer], *, values: Values | None = None
+    ) -> Answer:
+        """Do *work* in a thread; *doing* says what it is in an error, *values* must not show there."""
+        if self._closing.is_set():
+            raise EngineError(f"cannot {doing}: this engine was let go of")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._do, doing, work, values)
+
+    async def ready(self) -> str:
+        """Agree on the API version and return it."""
+        if not self.version:
+            await self.call("reach the engine", lambda _api: None)
+        return self.version
+
+    def still_wanted(self) -> None:
+        """For long work in a thread: raises when the engine is being let go of."""
+        if self._closing.is_set():
+            raise EngineError("interrupted")
+
+    async def close(self) -> None:
+        """End the threads; long work ends at its next line."""
+        self._closing.set()
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        if self._api is not None:
+            self._api.close()
+
+    def _do(self, doing: str, work: Callable[[APIClient], Answer], values: Values | None) -> Answer:
+        with our_errors(doing, values):
+            return work(self._connected())
+
+    def _connected(self) -> APIClient:
+        with self._first:
+            if self._api is None:
+                self._api = self._connect()
+                self.version = self._api.api_version
+            return self._api
+
+    def _connect(self) -> APIClient:
+        import docker  # noqa: PLC0415  0.3 s, in a thread, only when an engine is used
+        from docker.tls import TLSConfig  # noqa: PLC0415  the same
+
+        tls: Any = False
+        if certificates := self.address.certificates:
+            folder = certificates.folder
+            tls = TLSConfig(
+                client_cert=(str(folder / "cert.pem"), str(folder / "key.pem")),
+                ca_cert=str(folder / "ca.pem") if certificates.verify else None,
+                verify=certificates.verify,
+            )
+        try:
+            return docker.APIClient(self.address.url, version="auto", timeout=TIMEOUT, tls=tls, max_pool_size=THREADS)
+        except (docker.errors.DockerException, OSError) as error:
+            raise unreachable(self.address, _short(error)) from error
+
+
+@contextmanager
+def our_errors(doing: str, values: Values | None = None) -> Iterator[None]:
+    """Raise our error for whatever the library raises."""
+    from mcpcompose.engine.docker_errors import THEIRS, mapped  # noqa: PLC0415  loads the library
+
+    try:
+        yield
+    except THEIRS as error:
+        raise mapped(error, doing, values) from (None if values is not None else error)
+
+
+def _short(error: Exception) -> str:
+    """The innermost reason of a chain of library errors."""
+    text = str(error)
+    for reason in ("No such file or directory", "Connection refused", "Permission denied", "timed out"):
+        if reason in text:
+            return reason
+    return text

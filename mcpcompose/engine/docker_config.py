@@ -1,0 +1,159 @@
+"""What a container is made from: an instance's spec as the engine's own JSON. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from mcpcompose.engine.base import (
+    Hardening,
+    HostCommand,
+    InstanceSpec,
+    Mount,
+    RegistryImage,
+    Stdio,
+    Values,
+)
+from mcpcompose.errors import EngineError
+
+SECRETS: Final = "/run/secrets"
+TMPFS_OPTIONS: Final = ("rw", "nosuid", "nodev", "mode=1777")
+TMPFS_SIZE: Final = "size=256m"
+NO_RESOLVER: Final = "192.0.2.1"
+"""An address that is nobody's (RFC 5737): names are then looked up from inside the network, which leads nowhere."""
+
+
+def image_of(spec: InstanceSpec) -> str:
+    """The reference of the image that *spec* runs."""
+    match spec.source:
+        case HostCommand():
+            raise EngineError(
+                f"server `{spec.server}` is a host process, which a container engine does not run",
+                hint="use `image`, `build` or `package`, or `--engine process`",
+            )
+        case RegistryImage(ref):
+            return ref
+        case source:
+            return source.tag
+
+
+def container_config(
+    spec: InstanceSpec, values: Values, *, secrets: Path | None, internal: bool
+) -> dict[str, Any]:
+    """
+    The body of the engine's create call.
+
+    *secrets* is the folder with this instance's secret files; *internal* says that its network has no way out.
+    """
+    stdio = isinstance(spec.transport, Stdio)
+    config: dict[str, Any] = {
+        "Image": image_of(spec),
+        "Env": [f"{name}={value}" for name, value in values.environment.items()],
+        "Labels": dict(spec.labels),
+        "OpenStdin": stdio,
+        "StdinOnce": stdio,
+        "AttachStdin": stdio,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": False,
+        "StopTimeout": math.ceil(spec.stop_grace_period),
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": _host_config(spec, secrets, internal=internal),
+    }
+    if spec.user is not None:
+        config["User"] = spec.user
+    if spec.working_dir is not None:
+        config["WorkingDir"] = spec.working_dir
+    if (entrypoint := values.entrypoint if values.entrypoint is not None else spec.entrypoint) is not None:
+        config["Entrypoint"] = list(entrypoint)
+    if (command := values.command if values.command is not None else spec.command) is not None:
+        config["Cmd"] = list(command)
+    return config
+
+
+def _host_config(spec: InstanceSpec, secrets: Path | None, *, internal: bool) -> dict[str, Any]:
+    files = [
+        Mount("bind", str(secrets / file.target), f"{SECRETS}/{file.target}", read_only=True)
+        for file in spec.secret_files
+        if secrets is not None
+    ]
+    config: dict[str, Any] = {
+        "AutoRemove": False,
+        "RestartPolicy": {"Name": "no"},
+        "LogConfig": {"Type": "none", "Config": {}},
+        "NetworkMode": spec.network,
+        "PublishAllPorts": False,
+        "Mounts": [_mount(mount) for mount in (*spec.mounts, *files)],
+        **_limits(spec.hardening),
+        **_privileges(spec.hardening),
+    }
+    if spec.extra_hosts:
+        config["ExtraHosts"] = [f"{name}:{address}" for name, address in spec.extra_hosts]
+    if spec.dns or internal:
+        config["Dns"] = list(spec.dns) or [NO_RESOLVER]
+    return config
+
+
+def _limits(hardening: Hardening) -> dict[str, Any]:
+    limits: dict[str, Any] = {
+        "NanoCpus": round(hardening.cpus * 1_000_000_000),
+        "Memory": hardening.memory,
+        "MemorySwap": hardening.memory,
+        "PidsLimit": hardening.pids,
+        "Tmpfs": dict(_tmpfs(entry) for entry in hardening.tmpfs),
+    }
+    if hardening.shm_size is not None:
+        limits["ShmSize"] = hardening.shm_size
+    return limits
+
+
+def _privileges(hardening: Hardening) -> dict[str, Any]:
+    return {
+        "Init": hardening.init,
+        "ReadonlyRootfs": hardening.read_only,
+        "Privileged": hardening.privileged,
+        "CapDrop": ["ALL"],
+        "CapAdd": list(hardening.cap_add),
+        "SecurityOpt": ["no-new-privileges:true", *(o for o in hardening.security_opt if "no-new-priv" not in o)],
+        "Devices": [_device(device) for device in hardening.devices],
+        "PidMode": "host" if hardening.pid_host else "",
+        "IpcMode": "host" if hardening.ipc_host else "private",
+        "UsernsMode": "host" if hardening.userns_host else "",
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    return {"Type": mount.type, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+
+
+def _tmpfs(entry: str) -> tuple[str, str]:
+    """`/path` or `/path:options`, as Docker writes it; not executable unless the options say `exec`."""
+    path, _, given = entry.partition(":")
+    options = [option for option in given.split(",") if option]
+    defaults = [*TMPFS_OPTIONS, *(() if "exec" in options else ("noexec",))]
+    if not any(option.startswith("size=") for option in options):
+        defaults.append(TMPFS_SIZE)
+    return path, ",".join([*defaults, *options])
+
+
+def _device(device: str) -> dict[str, str]:
+    host, inside, rights = (*device.split(":"), "", "")[:3]
+    return {"PathOnHost": host, "PathInContainer": inside or host, "CgroupPermissions": rights or "rwm"}
+
+
+def exit_code_of(status: str) -> int | None:
+    """The code in an engine's status line, such as `Exited (137) 3 seconds ago`."""
+    before, _, rest = status.partition("(")
+    number = rest.partition(")")[0]
+    return int(number) if before.strip() == "Exited" and number.lstrip("-").isdigit() else None
+
+
+def address_of(container: Mapping[str, Any], network: str) -> str | None:
+    """Where an inspected container is reached on *network*."""
+    if network == "host":
+        return "127.0.0.1"
+    found = container["NetworkSettings"]["Networks"].get(network) or {}
+    address = found.get("IPAddress") or found.get("GlobalIPv6Address") or None
+    return f"[{address}]" if address and ":" in address else address

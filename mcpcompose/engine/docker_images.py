@@ -1,0 +1,210 @@
+"""Images on a container engine: looked up, pulled, built from a Dockerfile, or made of a package on a runner image."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from mcpcompose.engine import build, packages
+from mcpcompose.engine.base import BuiltImage, ImageSource, PackageImage, Progress, RegistryImage
+from mcpcompose.engine.docker_client import DockerClient
+from mcpcompose.errors import BuildFailed, EngineError, ImageMissing, InstanceMissing
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+KEPT_LINES: Final = 20
+FEW: Final = 4
+_REGISTRY_WORDS: Final = (
+    "denied",
+    "unauthorized",
+    "manifest",
+    "no such host",
+    "connection refused",
+    "not found",
+    "timeout",
+    "no basic auth",
+    "http response to https client",
+    "server gave",
+    "dial tcp",
+    "registry",
+)
+
+
+class DockerImages:
+    """Makes images be there."""
+
+    def __init__(self, client: DockerClient) -> None:
+        self._client = client
+        self._under_way: dict[str, asyncio.Lock] = {}
+
+    async def present(self, references: frozenset[str]) -> tuple[tuple[str, str], ...]:
+        """The id of every reference that exists locally."""
+        known: dict[str, str] = {}
+        if len(references) > FEW:
+            listed = await self._client.call("list images", lambda api: api.images())
+            known = {tag: image["Id"] for image in listed for tag in image.get("RepoTags") or ()}
+        rest = sorted(references - known.keys())
+        found = await asyncio.gather(*(self.inspect(reference) for reference in rest))
+        known |= {reference: image["Id"] for reference, image in zip(rest, found, strict=True) if image is not None}
+        return tuple((reference, known[reference]) for reference in sorted(references) if reference in known)
+
+    async def inspect(self, reference: str) -> dict[str, Any] | None:
+        """What the engine knows of an image, or None."""
+        try:
+            found: dict[str, Any] = await self._client.call(
+                f"look up image `{reference}`", lambda api: api.inspect_image(reference)
+            )
+        except (ImageMissing, InstanceMissing):
+            return None
+        return found
+
+    async def ensure(self, source: ImageSource, *, refresh: bool, progress: Progress) -> str:
+        """Make the image be there; the same image is made once, however many ask at the same time."""
+        reference = source.ref if isinstance(source, RegistryImage) else source.tag
+        async with self._under_way.setdefault(reference, asyncio.Lock()):
+            found = await self.inspect(reference)
+            if found is not None and not refresh and _fits(found, source.platform):
+                return str(found["Id"])
+            match source:
+                case RegistryImage():
+                    await self._pull(source, progress)
+                case BuiltImage():
+                    await self._build(source, progress)
+                case PackageImage():
+                    await self._install(source, progress, refresh=refresh)
+            made = await self.inspect(reference)
+            if made is None:
+                raise ImageMissing(f"image `{reference}` does not exist after it was made")
+            return str(made["Id"])
+
+    async def _pull(self, source: RegistryImage, progress: Progress) -> None:
+        tell = _on_loop(progress)
+
+        def work(api: APIClient) -> None:
+            tell(f"pulling `{source.ref}`")
+            layers = _Layers()
+            for line in api.pull(*_pull_arguments(source.ref), platform=source.platform, stream=True, decode=True):
+                self._client.still_wanted()
+                if said := line.get("error"):
+                    raise ImageMissing(f"cannot pull `{source.ref}`: {said}", hint=_PULL_HINT)
+                if text := layers.told(line):
+                    tell(text)
+
+        try:
+            await self._client.call(f"pull `{source.ref}`", work)
+        except ImageMissing:
+            raise
+        except (EngineError, InstanceMissing) as error:
+            if any(word in str(error).lower() for word in _REGISTRY_WORDS):
+                raise ImageMissing(str(error), hint=_PULL_HINT) from error
+            raise
+
+    async def _build(self, source: BuiltImage, progress: Progress) -> None:
+        await asyncio.to_thread(build.entries, source.context, source.dockerfile)
+        await self._run_build(
+            source.tag,
+            build.context_tar(source.context, source.dockerfile),
+            progress,
+            dockerfile=source.dockerfile,
+            buildargs=dict(source.args),
+            target=source.target or "",
+            platform=source.platform,
+        )
+
+    async def _install(self, source: PackageImage, progress: Progress, *, refresh: bool) -> None:
+        packages.distribution(source.ecosystem, source.requirement)
+        await self.ensure(RegistryImage(source.runner, source.platform), refresh=False, progress=progress)
+        runner = await self.inspect(source.runner) or {}
+        user = (runner.get("Config") or {}).get("User") or ""
+        text = packages.dockerfile(source.ecosystem, source.requirement, source.runner, user)
+        progress(f"installing `{source.requirement}` on `{source.runner}`")
+        await self._run_build(
+            source.tag,
+            build.archive({"Dockerfile": text.encode()}),
+            progress,
+            nocache=refresh,
+            platform=source.platform,
+        )
+
+    async def _run_build(self, tag: str, archive: Iterator[bytes], progress: Progress, **options: Any) -> None:
+        tell = _on_loop(progress)
+
+        def work(api: APIClient) -> None:
+            last: deque[str] = deque(maxlen=KEPT_LINES)
+            lines = api.build(
+                fileobj=archive, custom_context=True, tag=tag, rm=True, forcerm=True, decode=True, **options
+            )
+            for line in lines:
+                self._client.still_wanted()
+                if text := (line.get("stream") or line.get("status") or "").strip():
+                    last.append(text)
+                    tell(text.splitlines()[-1][:200])
+                if said := line.get("error"):
+                    raise BuildFailed(_failure(tag, said, last), hint=_BUILD_HINT if "BuildKit" in said else None)
+
+        try:
+            await self._client.call(f"build `{tag}`", work)
+        except ImageMissing as error:
+            raise BuildFailed(str(error), hint="check the image after `FROM`") from error
+        except InstanceMissing as error:
+            raise BuildFailed(str(error)) from error
+
+
+_PULL_HINT: Final = "check the image's name and your network; `docker login` if its registry is private"
+_BUILD_HINT: Final = "this engine's builder does not know it; build the image yourself and use `image`"
+
+
+class _Layers:
+    """A pull's progress as one figure."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._percent = -1
+
+    def told(self, line: dict[str, Any]) -> str | None:
+        """A line for people when the figure has changed."""
+        detail = line.get("progressDetail") or {}
+        if line.get("status") == "Downloading" and detail.get("total"):
+            self._sizes[line.get("id", "")] = (detail.get("current", 0), detail["total"])
+        elif line.get("status") == "Download complete" and (size := self._sizes.get(line.get("id", ""))):
+            self._sizes[line.get("id", "")] = (size[1], size[1])
+        else:
+            return None
+        percent = 100 * sum(done for done, _ in self._sizes.values()) // sum(total for _, total in self._sizes.values())
+        if percent == self._percent:
+            return None
+        self._percent = percent
+        return f"pulling {percent} %"
+
+
+def _pull_arguments(reference: str) -> tuple[str, str]:
+    """Repository and tag (or digest), as the pull call wants them."""
+    if "@" in reference:
+        repository, digest = reference.split("@", 1)
+        return repository, digest
+    repository, colon, tag = reference.rpartition(":")
+    return (repository, tag) if colon and "/" not in tag else (reference, "latest")
+
+
+def _on_loop(progress: Progress) -> Progress:
+    """*progress* for a thread: it is told on the loop."""
+    loop = asyncio.get_running_loop()
+
+    def tell(line: str) -> None:
+        loop.call_soon_threadsafe(progress, line)
+
+    return tell
+
+
+def _fits(image: dict[str, Any], platform: str | None) -> bool:
+    if platform is None:
+        return True
+    wanted = platform.split("/")
+    return [image.get("Os"), image.get("Architecture")] == wanted[:2]
+
+
+def _failure(tag: str, said: str, last: deque[str]) -> str:
+    return "\n".join([f"cannot build `{tag}`: {said.strip()}", *last])

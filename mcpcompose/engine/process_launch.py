@@ -1,0 +1,203 @@
+"""
+One local process: launched in a session of its own, its pipes wired straight into the event loop.
+
+When the process ends, what it started ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from mcpcompose.engine.process_records import marked
+from mcpcompose.engine.streams import HeldOutput, exit_reason
+
+MUTE_SECONDS: Final = 1.0
+"""How long a process that closed its output may take to end before it counts as ended."""
+
+
+class ProcessStream(HeldOutput):
+    """A `ByteStream` over a process's pipes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._output: asyncio.ReadTransport | None = None
+        self._input: asyncio.WriteTransport | None = None
+        self._closed = False
+        self._exit: str | None = None
+        self._eof = False
+        self._paused = False
+
+    def write(self, data: bytes) -> None:
+        """Write to standard input; buffers when the instance does not read."""
+        if self._input is not None and not self._input.is_closing():
+            self._input.write(data)
+
+    @property
+    def write_backlog(self) -> int:
+        """Bytes written and not yet taken by the other side."""
+        return 0 if self._input is None else self._input.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        """Take no more output until `resume_reading`."""
+        self._paused = True
+        if self._output is not None and self._output.is_reading():
+            self._output.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
+        self._paused = False
+        if self._output is not None and not self._output.is_closing() and not self._output.is_reading():
+            self._output.resume_reading()
+
+    async def close(self) -> None:
+        """Close standard input and let go; the instance goes on or ends as it likes."""
+        self._closed = True
+        self.close_input()
+        if self._output is not None:
+            self._output.close()
+
+    def close_input(self) -> None:
+        """Let the instance see the end of its input."""
+        if self._input is not None:
+            self._input.close()
+
+    async def connect(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        """Take over the pipes."""
+        loop = asyncio.get_running_loop()
+        self._input = (await loop.connect_write_pipe(asyncio.BaseProtocol, stdin))[0]
+        self._output = (await loop.connect_read_pipe(lambda: _Pipe(self.deliver, self._output_ended), stdout))[0]
+        if self._paused:
+            self.pause_reading()
+
+    def exited(self, code: int | None) -> None:
+        """The process has ended; the stream ends when its output has been read."""
+        self._exit = exit_reason(code)
+        self.close_input()
+        if self._eof:
+            self.end(self._exit)
+
+    def _output_ended(self) -> None:
+        self._eof = True
+        if self._exit is not None or self._closed:
+            self.end(self._exit or "closed")
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(MUTE_SECONDS, lambda: self.end(self._exit or "closed its standard output"))
+
+
+class _Pipe(asyncio.Protocol):
+    """Hands on what a pipe brings."""
+
+    def __init__(self, received: Callable[[bytes], None], ended: Callable[[], None]) -> None:
+        self._received = received
+        self._ended = ended
+
+    def data_received(self, data: bytes) -> None:
+        self._received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  the protocol's signature
+        self._ended()
+
+
+class LogPipe:
+    """Reads a log pipe to its end."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.ReadTransport | None = None
+
+    async def connect(self, pipe: IO[bytes], log: Callable[[bytes], None]) -> None:
+        """Hand everything from *pipe* to *log*."""
+        loop = asyncio.get_running_loop()
+        self._transport = (await loop.connect_read_pipe(lambda: _Pipe(log, lambda: None), pipe))[0]
+
+    def close(self) -> None:
+        """Let go."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], cwd: str | None, output: Path | None
+) -> subprocess.Popen[bytes]:
+    """
+    Start *command* in a session of its own. Blocks for milliseconds; call it in a thread.
+
+    With *output*, a named pipe, everything it says goes there, and it holds both ends, so that it does not die of
+    nobody reading. Raises `OSError`.
+    """
+    options: dict[str, Any] = {"env": dict(environment), "cwd": cwd, "start_new_session": True, "bufsize": 0}
+    if output is None:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(list(command), stdin=pipe, stdout=pipe, stderr=pipe, **options)  # noqa: S603  the file's command, approved by a person
+    descriptor = os.open(output, os.O_RDWR)
+    try:
+        return subprocess.Popen(  # noqa: S603  the same
+            list(command), stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, **options
+        )
+    finally:
+        os.close(descriptor)
+
+
+def watch(pid: int, ended: Callable[[], None]) -> Callable[[], None]:
+    """Call *ended* on the loop when *pid* ends, child or not; returns how to stop watching."""
+    loop = asyncio.get_running_loop()
+    if not hasattr(os, "pidfd_open"):
+        return _watch_in_thread(pid, loop, ended)
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        handle = loop.call_soon(ended)
+        return handle.cancel
+
+    def stop() -> None:
+        nonlocal descriptor
+        if descriptor >= 0:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            descriptor = -1
+
+    def readable() -> None:
+        stop()
+        ended()
+
+    loop.add_reader(descriptor, readable)
+    return stop
+
+
+def _watch_in_thread(pid: int, loop: asyncio.AbstractEventLoop, ended: Callable[[], None]) -> Callable[[], None]:
+    stopped = threading.Event()
+
+    def work() -> None:
+        while not stopped.wait(0.2):
+            try:
+                os.kill(pid, 0)
+                if cast("int", os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None):
+                    break
+            except ChildProcessError:
+                continue
+            except ProcessLookupError:
+                break
+        if not stopped.is_set():
+            loop.call_soon_threadsafe(ended)
+
+    threading.Thread(target=work, daemon=True, name=f"watch-{pid}").start()
+    return stopped.set
+
+
+def signal_all(pid: int, mark: str, number: signal.Signals, *, group: bool) -> None:
+    """Signal the process group of *pid* (when *group* says that it is surely ours), and all that carry *mark*."""
+    if group:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
+    if number == signal.SIGKILL:
+        for stray in marked(mark):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(stray, number)

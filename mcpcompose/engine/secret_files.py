@@ -1,0 +1,50 @@
+"""
+Secret files of instances: written to the runtime folder right before a start, removed with the instance.
+
+The folders above are 0700, so nobody else on this machine gets to them; the files themselves can be read by
+whatever user a container runs as.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from mcpcompose.errors import EngineError
+from mcpcompose.paths import private_folder
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def write(base: Path, instance: str, files: Mapping[str, bytes], *, mode: int = 0o444) -> Path:
+    """Write *files* for *instance* below *base*, each replaced as a whole. Returns their folder."""
+    folder = _folder(base, instance)
+    for name, content in files.items():
+        if not _NAME.fullmatch(name) or name in {".", ".."}:
+            said = f"`{name}` cannot be the name of a secret file"
+            raise EngineError(said, hint="use letters, digits, `_`, `.`, `-`")
+        private_folder(base)
+        private_folder(folder)
+        temporary = folder / f".{name}.new"
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(descriptor, mode)
+        temporary.replace(folder / name)
+    return folder
+
+
+def remove(base: Path, instance: str) -> None:
+    """Remove the secret files of *instance*."""
+    shutil.rmtree(_folder(base, instance), ignore_errors=True)
+
+
+def _folder(base: Path, instance: str) -> Path:
+    if not _NAME.fullmatch(instance) or instance in {".", ".."}:
+        raise EngineError(f"`{instance}` cannot be the name of an instance")
+    return base / instance

@@ -1,0 +1,63 @@
+"""
+Small subnets for our own networks.
+
+An engine hands out /16s and runs dry after some thirty networks; a server needs one address, so each network
+gets a /28 that overlaps neither another network nor a route of this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, ip_network
+from pathlib import Path
+from typing import Final
+
+POOLS: Final = (IPv4Network("10.213.0.0/16"), IPv4Network("172.29.0.0/16"), IPv4Network("192.168.208.0/20"))
+PREFIX: Final = 28
+ROUTES: Final = Path("/proc/net/route")
+
+
+def candidates(name: str, used: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
+    """Free subnets for the network *name*, best first: the same name starts at the same place, others elsewhere."""
+    taken = tuple(used)
+    start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    for pool in POOLS:
+        near = [network for network in taken if network.overlaps(pool)]
+        count = 1 << (PREFIX - pool.prefixlen)
+        for number in range(count):
+            base = int(pool.network_address) + ((start + number) % count) * (1 << (32 - PREFIX))
+            subnet = IPv4Network((base, PREFIX))
+            if not any(subnet.overlaps(network) for network in near):
+                yield subnet
+
+
+def subnets_of(networks: Iterable[dict[str, object]]) -> Iterator[IPv4Network]:
+    """The IPv4 subnets in an engine's list of networks."""
+    for network in networks:
+        ipam = network.get("IPAM")
+        for entry in (ipam.get("Config") or ()) if isinstance(ipam, dict) else ():
+            try:
+                subnet = ip_network(entry.get("Subnet") or "", strict=False)
+            except ValueError:
+                continue
+            if isinstance(subnet, IPv4Network):
+                yield subnet
+
+
+def host_routes(table: str) -> Iterator[IPv4Network]:
+    """The routes in the text of `/proc/net/route`, the default route aside."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 7:  # noqa: PLR2004  the mask is the eighth
+            address, mask = (int.from_bytes(bytes.fromhex(fields[i])[::-1], "big") for i in (1, 7))
+            if mask:
+                yield IPv4Network((address & mask, mask.bit_count()))
+
+
+def this_host() -> tuple[IPv4Network, ...]:
+    """The routes of this machine, where it says."""
+    try:
+        return tuple(host_routes(ROUTES.read_text()))
+    except (OSError, ValueError):
+        return ()
