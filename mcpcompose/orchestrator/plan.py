@@ -131,7 +131,7 @@ class Plan:
         return bool(self.steps)
 
 
-def describe(operation: Operation) -> str:
+def describe(operation: Operation) -> str:  # noqa: C901, PLR0911  one line for each operation
     """The operation in words."""
     match operation:
         case EnsureImage(source, refresh):

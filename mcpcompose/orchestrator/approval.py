@@ -1,0 +1,122 @@
+"""
+The approvals of one project on this machine, and the question what still needs one.
+
+Kept outside the repository, in a file that only its user can read, written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from mcpcompose.errors import McpComposeError
+from mcpcompose.orchestrator.forms import Form, Resolve, launch_forms
+from mcpcompose.orchestrator.loosening import Baseline, loosening_forms, rules
+from mcpcompose.paths import ProjectPaths, private_folder
+from mcpcompose.spec.project import Project
+
+__all__ = ["Approvals", "Form", "approvals_of", "forms"]
+
+_VERSION: Final = 1
+
+
+def forms(
+    project: Project,
+    *,
+    variables: Mapping[str, str],
+    digests: Mapping[str, str],
+    home: Path,
+    baseline: Baseline | None = None,
+    resolve: Resolve = Path.resolve,
+) -> tuple[Form, ...]:
+    """Everything in *project* that needs approval: host commands, wider containers, rules looser than *baseline*."""
+    launch = launch_forms(project, variables=variables, digests=digests, home=home, resolve=resolve)
+    return (*launch, *loosening_forms(project, baseline))
+
+
+def approvals_of(paths: ProjectPaths) -> Approvals:
+    """The store of one project."""
+    return Approvals(paths.state / "approvals.json")
+
+
+class Approvals:
+    """What a person approved on this machine, and the rules last in force (the baseline)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pending(self, needed: Iterable[Form]) -> tuple[Form, ...]:
+        """The forms of *needed* that are not approved."""
+        approved = self._read()["approved"]
+        return tuple(form for form in needed if form.hash not in approved)
+
+    def approve(self, chosen: Iterable[Form]) -> None:
+        """Approve these exact forms."""
+        content = self._read()
+        for form in chosen:
+            content["approved"][form.hash] = {
+                "kind": form.kind,
+                "subject": form.subject,
+                "text": form.text,
+                "once": form.once,
+            }
+        self._write(content)
+
+    def approved(self) -> tuple[Form, ...]:
+        """Everything that was approved."""
+        return tuple(
+            Form(entry["kind"], entry["subject"], entry["text"], digest, entry.get("once", False))
+            for digest, entry in self._read()["approved"].items()
+        )
+
+    def baseline(self) -> Baseline | None:
+        """The rules last in force; None before the first time."""
+        baseline: Baseline | None = self._read()["baseline"]
+        return baseline
+
+    def record(self, project: Project) -> None:
+        """*project* is in force now: its rules become the baseline, and approvals for one change are used up."""
+        content = self._read()
+        baseline = rules(project, content["baseline"])
+        approved = {digest: entry for digest, entry in content["approved"].items() if not entry.get("once")}
+        if baseline != content["baseline"] or approved != content["approved"]:
+            self._write({**content, "baseline": baseline, "approved": approved})
+
+    def _read(self) -> dict[str, Any]:
+        empty: dict[str, Any] = {"version": _VERSION, "approved": {}, "baseline": None}
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return empty
+        except (OSError, ValueError) as error:
+            raise self._unusable() from error
+        if not isinstance(content, dict) or content.get("version") != _VERSION:
+            raise self._unusable()
+        if not isinstance(content.get("approved"), dict):
+            raise self._unusable()
+        return {**empty, **content}
+
+    def _unusable(self) -> McpComposeError:
+        return McpComposeError(
+            f"the approvals in `{self._path}` cannot be read",
+            hint="remove the file to start over; everything then needs approval again",
+        )
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        folder = private_folder(self._path.parent)
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".approvals-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(content, file, indent=1)
+                file.flush()
+                os.fsync(descriptor)
+            Path(name).replace(self._path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise

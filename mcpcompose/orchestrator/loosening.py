@@ -1,0 +1,120 @@
+"""
+Which rules of a project are looser than those last in force on this machine.
+
+Pure. The baseline keeps the rules of servers and profiles that are gone, so that removing one and adding it again with
+looser rules is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from mcpcompose.orchestrator.forms import Form, form
+from mcpcompose.spec.project import Project
+
+Baseline = Mapping[str, Any]
+"""JSON: `servers` (allow, deny), `profiles` (servers, tools; null for everything), `clients` (profile), `auth`."""
+
+
+def rules(project: Project, before: Baseline | None = None) -> dict[str, Any]:
+    """The baseline once *project* is in force after *before*."""
+    kept = before or {}
+    servers = {
+        name: {"allow": None if s.tools.allow is None else sorted(s.tools.allow), "deny": sorted(s.tools.deny)}
+        for name, s in project.servers.items()
+    }
+    profiles = {name: _profile(project, name) for name in project.profiles}
+    clients = {name: client.profile for name, client in project.clients.items()}
+    return {
+        "servers": {**kept.get("servers", {}), **servers},
+        "profiles": {**kept.get("profiles", {}), **profiles},
+        "clients": {**kept.get("clients", {}), **clients},
+        "auth": project.gateway.auth if isinstance(project.gateway.auth, str) else "other",
+    }
+
+
+def loosening_forms(project: Project, before: Baseline | None) -> tuple[Form, ...]:
+    """One form for each rule that is looser than *before*; none without a baseline."""
+    if not before:
+        return ()
+    now = rules(project)
+    return (
+        *_tools(before.get("servers", {}), now["servers"]),
+        *_profiles(before, now["profiles"]),
+        *_clients(before.get("clients", {}), now["clients"]),
+        *_auth(before.get("auth"), now["auth"]),
+    )
+
+
+def _profile(project: Project, name: str) -> dict[str, Any] | None:
+    profile = project.profiles[name]
+    if set(profile.servers) == set(project.servers) and not profile.tools:
+        return None
+    return {
+        "servers": sorted(profile.servers),
+        "tools": {server: sorted(globs) for server, globs in sorted(profile.tools.items())},
+    }
+
+
+def _tools(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Form]:
+    for name, rule in now.items():
+        old = before.get(name)
+        if old is None:
+            continue
+        lines: list[str] = []
+        if old["allow"] is not None:
+            if rule["allow"] is None:
+                lines.append(f"allows every tool, was {_globs(old['allow'])}")
+            elif added := [glob for glob in rule["allow"] if not _covered(glob, old["allow"])]:
+                lines.append(f"also allows {_globs(added)}, was {_globs(old['allow'])}")
+        if dropped := [glob for glob in old["deny"] if not _covered(glob, rule["deny"])]:
+            lines.append(f"no longer denies {_globs(dropped)}")
+        if lines:
+            yield form("looser tools", name, lines, [old, rule], once=True)
+
+
+def _profiles(before: Baseline, now: Mapping[str, Any]) -> Iterator[Form]:
+    known = before.get("servers", {})
+    for name, rule in now.items():
+        if name not in before.get("profiles", {}):
+            continue
+        old = before["profiles"][name]
+        if old is None:
+            continue
+        lines: list[str] = []
+        servers = sorted(known) if rule is None else rule["servers"]
+        if added := [server for server in servers if server in known and server not in old["servers"]]:
+            lines.append(f"also gets {_globs(added)}")
+        for server, globs in old["tools"].items():
+            new = None if rule is None else rule["tools"].get(server)
+            if new is None:
+                if server in servers:
+                    lines.append(f"gets every tool of {server}, was {_globs(globs)}")
+            elif wider := [glob for glob in new if not _covered(glob, globs)]:
+                lines.append(f"also gets {_globs(wider)} of {server}")
+        if lines:
+            yield form("looser profile", name, lines, [old, rule], once=True)
+
+
+def _clients(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Form]:
+    for name, profile in now.items():
+        old = before.get(name)
+        if old is not None and old != profile:
+            yield form("profile of a client", name, [f"gets profile {profile}, was {old}"], once=True)
+
+
+def _auth(before: str | None, now: str) -> Iterator[Form]:
+    if now == "none" and before not in {None, "none"}:
+        yield form("gateway without tokens", "gateway", ["whoever reaches the port gets in (`auth: none`)"], once=True)
+
+
+def _covered(glob: str, others: Iterable[str]) -> bool:
+    """Whatever *glob* matches, one of *others* surely matches too."""
+    literal = not any(character in glob for character in "*?[")
+    return any(other in {glob, "*"} or (literal and fnmatchcase(glob, other)) for other in others)
+
+
+def _globs(globs: Iterable[str]) -> str:
+    return ", ".join(globs) or "nothing"

@@ -1,0 +1,235 @@
+"""
+Turn references into values, for one server at a time and only for what that server may have.
+
+A `Resolver` lives for one round: it asks each provider once, tells the redactor every value it hands out, and
+never shows one in a representation or an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Final
+
+from mcpcompose.engine.base import InstanceSpec, Values
+from mcpcompose.errors import McpComposeError, SecretMissing, UsageError
+from mcpcompose.redact import Redactor
+from mcpcompose.secrets.base import Absent
+from mcpcompose.secrets.providers import Surroundings, provider
+from mcpcompose.spec.project import Project
+from mcpcompose.spec.secret import CommandSource, SecretSource
+from mcpcompose.spec.server import Server
+from mcpcompose.spec.template import TemplateError, expand, secret_names, variable_names
+
+_SENSITIVE: Final = re.compile(
+    r"key|token|secret|pass|pwd|credential|auth|private|dsn|cookie|session|bearer|_pat\b", re.IGNORECASE
+)
+_SENSITIVE_LENGTH: Final = 6
+
+Sources = Mapping[str, tuple[SecretSource, ...]]
+Commands = MutableMapping[tuple[str, ...], bytes]
+
+
+class Resolver:
+    """
+    The values of one loaded file.
+
+    *environ* is what `environment` sources and `${VAR}` see; *host* what secret commands run with (default:
+    *environ*). *commands* keeps what secret commands printed from one round to the next.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        environ: Mapping[str, str],
+        home: Path,
+        redactor: Redactor,
+        *,
+        host: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        commands: Commands | None = None,
+    ) -> None:
+        self._sources = sources
+        self._where = Surroundings(environ, environ if host is None else host, home, directory or Path.cwd())
+        self._redactor = redactor
+        self._commands: Commands = {} if commands is None else commands
+        self._read: dict[str, bytes | Absent] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def __repr__(self) -> str:
+        return f"Resolver({', '.join(self._sources)})"
+
+    async def check(self, project: Project) -> None:
+        """Ask for every secret that a server uses. Raises `SecretMissing` with all that are missing."""
+        users: dict[str, list[str]] = {}
+        for name, server in project.servers.items():
+            for secret in server_secrets(server):
+                users.setdefault(secret, []).append(name)
+        await asyncio.gather(*(self._value(secret) for secret in users))
+        missing = [secret for secret in users if isinstance(self._read[secret], Absent)]
+        if missing:
+            self._raise_missing({secret: users[secret] for secret in missing})
+
+    async def values(self, spec: InstanceSpec, variables: Mapping[str, str]) -> Values:
+        """What the one engine call needs. Raises `SecretMissing`, or `UsageError` for a variable that must be set."""
+        templates = dict(spec.environment)
+        secrets = await self._secrets(spec.server, (*_used(templates.values()), *(f.source for f in spec.secret_files)))
+        fill = _Fill(spec.server, variables, secrets, self._redactor)
+        environment = {key: fill(text, key) for key, text in templates.items()}
+        return Values(
+            command=None if spec.command is None else tuple(fill(text) for text in spec.command),
+            entrypoint=None if spec.entrypoint is None else tuple(fill(text) for text in spec.entrypoint),
+            environment=environment,
+            secret_files={file.target: secrets[file.source] for file in spec.secret_files},
+        )
+
+    async def headers(self, server_name: str, server: Server, variables: Mapping[str, str]) -> dict[str, str]:
+        """The header values of a remote server."""
+        templates = {name: f"${{{name}}}" if text is None else text for name, text in server.headers.items()}
+        secrets = await self._secrets(server_name, _used(templates.values()))
+        fill = _Fill(server_name, variables, secrets, self._redactor)
+        values = {name: fill(text, name) for name, text in templates.items()}
+        for name, value in values.items():
+            if any(ord(character) < ord(" ") and character != "\t" for character in value):
+                raise UsageError(f"the value of header `{name}` of server `{server_name}` has a line break in it")
+        return values
+
+    async def url(self, server_name: str, server: Server, variables: Mapping[str, str]) -> str:
+        """The URL of a remote server."""
+        text = server.url or ""
+        return _Fill(server_name, variables, await self._secrets(server_name, _used([text])), self._redactor)(text)
+
+    async def keyed(self, spec: InstanceSpec, variables: Mapping[str, str], key: bytes) -> tuple[str, str]:
+        """
+        Two keyed digests of the values that *spec* gets: of its variables, and of its secrets.
+
+        HMAC-SHA256 with a key that never leaves this machine, so that a label with it gives nothing away.
+        """
+        templates = dict(spec.environment)
+        used = (*_used(templates.values()), *(file.source for file in spec.secret_files))
+        secrets = await self._secrets(spec.server, used)
+        plain = _Fill(spec.server, variables, dict.fromkeys(secrets, b""), None)
+        texts = (*templates.values(), *(spec.command or ()), *(spec.entrypoint or ()))
+        variable_parts = [plain(text).encode("utf-8", "surrogateescape") for text in texts if "$" in text]
+        secret_parts = [part for name in sorted(secrets) for part in (name.encode(), secrets[name])]
+        return _digest(key, variable_parts), _digest(key, secret_parts)
+
+    async def _secrets(self, server: str, names: Iterable[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        missing: dict[str, list[str]] = {}
+        for name in dict.fromkeys(names):
+            value = await self._value(name)
+            if isinstance(value, Absent):
+                missing[name] = [server]
+            else:
+                found[name] = value
+        if missing:
+            self._raise_missing(missing)
+        return found
+
+    async def _value(self, name: str) -> bytes | Absent:
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            if name not in self._read:
+                self._read[name] = value = await self._first(name)
+                if not isinstance(value, Absent):
+                    self._redactor.add(value)
+            return self._read[name]
+
+    async def _first(self, name: str) -> bytes | Absent:
+        reasons: list[str] = []
+        for source in self._sources.get(name, ()):
+            command = source.command if isinstance(source, CommandSource) else None
+            if command is not None and command in self._commands:
+                return self._commands[command]
+            asked = provider(source, self._where)
+            value = await asked.read()
+            if not isinstance(value, Absent):
+                if command is not None:
+                    self._commands[command] = value
+                return value
+            reasons.append(f"{asked.description}: {value.reason}")
+        return Absent("; ".join(reasons) or "not declared under `secrets`")
+
+    def _raise_missing(self, missing: Mapping[str, list[str]]) -> None:
+        lines: list[str] = []
+        steps: list[str] = []
+        for name, servers in missing.items():
+            absent = self._read[name]
+            who = ", ".join(f"`{server}`" for server in servers)
+            reason = absent.reason if isinstance(absent, Absent) else ""
+            lines.append(f"secret `{name}` of server{'s' if len(servers) > 1 else ''} {who} is missing ({reason})")
+            steps += [provider(source, self._where).next_step for source in self._sources.get(name, ())[:1]]
+            if not self._sources.get(name):
+                steps.append(f"declare `{name}` under `secrets`")
+        raise SecretMissing("\n".join(lines), hint="\n".join(dict.fromkeys(steps)))
+
+
+class _Fill:
+    """Fills the templates of one server; tells the redactor of variables that look like secrets."""
+
+    def __init__(
+        self, server: str, variables: Mapping[str, str], secrets: Mapping[str, bytes], redactor: Redactor | None
+    ) -> None:
+        self._server, self._variables, self._secrets, self._redactor = server, variables, secrets, redactor
+
+    def __call__(self, text: str, key: str = "") -> str:
+        if "$" not in text:
+            return text
+        try:
+            value = expand(text, self._variables.get, self._secret)
+            names = variable_names(text)
+        except TemplateError as error:
+            raise UsageError(f"server `{self._server}`: {error}") from error
+        if self._redactor is not None:
+            self._hide(names, key)
+        return value
+
+    def _secret(self, name: str) -> str:
+        try:
+            value = self._secrets[name].decode()
+        except UnicodeDecodeError:
+            raise McpComposeError(
+                f"secret `{name}` of server `{self._server}` is not text", hint="deliver it as a file, without `env`"
+            ) from None
+        if "\0" in value:
+            raise McpComposeError(
+                f"secret `{name}` of server `{self._server}` holds a NUL byte",
+                hint="deliver it as a file, without `env`",
+            )
+        return value
+
+    def _hide(self, names: Iterable[str], key: str) -> None:
+        for name in names:
+            value = self._variables.get(name, "")
+            looks_secret = _SENSITIVE.search(name) or _SENSITIVE.search(key)
+            if self._redactor is not None and len(value) >= _SENSITIVE_LENGTH and looks_secret:
+                self._redactor.add(value)
+
+
+def server_secrets(server: Server) -> Iterator[str]:
+    """The names of the secrets that *server* may have: those it lists, and those its own templates name."""
+    named = [use.source for use in server.secrets]
+    texts = (*server.environment.values(), *server.headers.values(), server.url)
+    yield from dict.fromkeys((*named, *_used(text for text in texts if text is not None)))
+
+
+def _used(texts: Iterable[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for text in texts:
+        if "${secret:" in text:
+            found += sorted(secret_names(text))
+    return tuple(found)
+
+
+def _digest(key: bytes, parts: Iterable[bytes]) -> str:
+    code = hmac.new(key, digestmod=hashlib.sha256)
+    for part in parts:
+        code.update(len(part).to_bytes(8, "big"))
+        code.update(part)
+    return code.hexdigest()
+
+
