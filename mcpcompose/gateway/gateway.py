@@ -1,0 +1,179 @@
+"""
+The serving side of one project: what the orchestrator tells it becomes a routing table that clients are served from.
+
+The table is immutable and swapped as one reference; one coalesced word goes to those whose list changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mcpcompose.auth.tokens import DEFAULT_PROFILE, Tokens
+from mcpcompose.engine.base import Endpoint
+from mcpcompose.errors import McpComposeError
+from mcpcompose.gateway.compiler import RoutingTable, compile_table
+from mcpcompose.gateway.http import HttpFront
+from mcpcompose.gateway.kernel import Answer, Caller, Failure, Forwarded, Kernel, Request
+from mcpcompose.gateway.listeners import Listeners
+from mcpcompose.gateway.serve import Listening, bind, listen
+from mcpcompose.gateway.stdio import StdioFront
+from mcpcompose.gateway.table import EndpointTable
+from mcpcompose.spec.project import Project
+from mcpcompose.upstream.base import Restart, Status
+from mcpcompose.upstream.supervisor import Supervisor
+
+_COALESCE = 0.02
+"""Seconds in which changes of several servers become one swap."""
+
+
+class ProjectGateway:
+    """
+    Serves one project (`orchestrator.serving.Serving` by structure).
+
+    *cache* is the folder of tool lists, *restart* starts a server's instance again, *redact* hides secret values
+    in reasons that come from servers.
+    """
+
+    def __init__(
+        self, *, cache: Path, tokens: Tokens, restart: Restart, redact: Callable[[str], str] | None = None
+    ) -> None:
+        self.tokens = tokens
+        self.supervisor = Supervisor(cache=cache, restart=restart, changed=self._lists_changed, redactor=redact)
+        self.listeners = Listeners()
+        self.kernel = Kernel(self.supervisor, self.listeners)
+        self._front = HttpFront(self.kernel, tokens)
+        self._stdio = StdioFront(self.kernel, tokens)
+        self._project: Project | None = None
+        self._listening: Listening | None = None
+        self._swap: asyncio.TimerHandle | None = None
+        self.url: str | None = None
+
+    # --- what the orchestrator tells --------------------------------------------------------------------------------
+
+    def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+        """Serve *project* from now on; see `orchestrator.serving.Serving`."""
+        self._project = project
+        self.tokens.bind({name: client.profile for name, client in project.clients.items()})
+        self._front.configure(auth=project.gateway.auth != "none", body_limit=project.gateway.limits.body)
+        self._stdio.configure(body_limit=project.gateway.limits.body)
+        self.supervisor.declare(project, fingerprints)
+        self._swap_now()
+
+    def starting(self, server: str) -> None:
+        """Its instance is being made."""
+        self.supervisor.starting(server)
+
+    async def attach(self, server: str, endpoint: Endpoint) -> None:
+        """Its instance runs and is reached here."""
+        await self.supervisor.attach(server, endpoint)
+
+    async def detach(self, server: str) -> None:
+        """Its instance is about to go: calls in flight end first, new ones wait for the next instance."""
+        await self.supervisor.detach(server)
+
+    def failed(self, server: str, reason: str) -> None:
+        """Its instance cannot be had."""
+        self.supervisor.failed(server, reason)
+
+    def stopped(self, server: str) -> None:
+        """Its instance was stopped on purpose."""
+        self.supervisor.stopped(server)
+
+    # --- what the process that holds it does ------------------------------------------------------------------------
+
+    async def start(
+        self, listen_on: str = "127.0.0.1", port: int | None = None, stdio_socket: Path | None = None
+    ) -> str:
+        """
+        Listen on the loopback address *listen_on*, and on *stdio_socket* for shims. Returns the endpoint's URL.
+
+        Raises `McpComposeError` when *port* is taken; without one a free port is chosen (see `port`).
+        """
+        bound = bind(listen_on, port)
+        self._listening = await listen(self._front, bound)
+        if stdio_socket is not None:
+            await self._stdio.start(stdio_socket)
+        self.supervisor.start()
+        host = f"[{listen_on}]" if ":" in listen_on else listen_on
+        self.url = f"http://{host}:{self.port}/mcp"
+        return self.url
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        if self._listening is None:
+            raise McpComposeError("the gateway does not listen")
+        return int(self._listening.address[1])
+
+    async def stop(self, drain: float = 5.0) -> None:
+        """Take no new requests, let those in flight end for *drain* seconds, let go of every server."""
+        if self._swap is not None:
+            self._swap.cancel()
+        self.listeners.close()
+        await self._stdio.stop(drain)
+        if self._listening is not None:
+            await self._listening.stop(drain)
+        await self.supervisor.close()
+
+    async def settled(self, seconds: float) -> bool:
+        """Wait until no server is waiting or starting any more."""
+        return await self.supervisor.settled(seconds)
+
+    def status(self) -> tuple[Status, ...]:
+        """How each server is doing, in the file's order."""
+        return self.supervisor.status()
+
+    # --- for the command line ---------------------------------------------------------------------------------------
+
+    def tools(self, profile: str = DEFAULT_PROFILE, server: str | None = None) -> tuple[dict[str, Any], ...]:
+        """The tools as clients see them; each with its server and own name under `_mcpcompose`."""
+        endpoint = self._endpoint(profile, server)
+        return tuple(
+            {**tool, "_mcpcompose": {"server": route.server, "name": route.name}}
+            for tool in endpoint.tools
+            if (route := endpoint.tool_routes.get(tool["name"])) is not None
+        )
+
+    async def call(
+        self, method: str, params: dict[str, Any], *, profile: str = DEFAULT_PROFILE, server: str | None = None
+    ) -> dict[str, Any]:
+        """
+        One request through the same pipeline as every client's, such as `tools/call` with an exposed name.
+
+        With *server* on that server's own endpoint. Returns `{"result": …}` or `{"error": …}`.
+        """
+        endpoint = self._endpoint(profile, server)
+        caller = Caller(client="command line", profile=profile, server=server, version="2025-11-25")
+        outcome = self.kernel.begin(Request(1, method, params), caller, endpoint)
+        answer: Answer = outcome.shape(await outcome.call.answer()) if isinstance(outcome, Forwarded) else outcome
+        if isinstance(answer, Failure):
+            return {"error": answer.fields()}
+        return {"result": msgspec.json.decode(answer.raw)}
+
+    def _endpoint(self, profile: str, server: str | None) -> EndpointTable:
+        endpoint = self.kernel.table.endpoint(profile, server)
+        if endpoint is None:
+            what = f"server `{server}` in profile `{profile}`" if server else f"profile `{profile}`"
+            raise McpComposeError(f"there is no {what}")
+        return endpoint
+
+    # --- swapping the table -----------------------------------------------------------------------------------------
+
+    def _lists_changed(self) -> None:
+        if self._swap is None:
+            self._swap = asyncio.get_running_loop().call_later(_COALESCE, self._swap_now)
+
+    def _swap_now(self) -> None:
+        if self._swap is not None:
+            self._swap.cancel()
+            self._swap = None
+        if self._project is None:
+            return
+        before: RoutingTable = self.kernel.table
+        self.kernel.table = compile_table(self._project, self.supervisor.lists())
+        self.listeners.table_changed(before, self.kernel.table)

@@ -1,0 +1,44 @@
+"""The body of an HTTP answer, decompressed with a bound on what comes out, not only on what goes in."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import httpx2
+
+from mcpcompose.errors import UpstreamError
+
+_PIECE: Final = 1 << 20
+
+
+class BodyTooLarge(UpstreamError):  # noqa: N818  the name of the thing
+    """An answer over the limit, or compressed in a way that we did not ask for."""
+
+
+async def bounded(response: httpx2.Response, limit: int | None) -> AsyncIterator[bytes]:
+    """The pieces of the body, at most *limit* bytes together. Raises `BodyTooLarge`."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"identity", "", "gzip", "x-gzip", "deflate"}:
+        raise BodyTooLarge(f"answered with the encoding `{encoding}`, which was not asked for")
+    inflate = zlib.decompressobj(wbits=47) if encoding not in {"identity", ""} else None
+    total = 0
+    async for chunk in response.aiter_raw():
+        for piece in [chunk] if inflate is None else _inflated(inflate, chunk):
+            total += len(piece)
+            if limit is not None and total > limit:
+                raise BodyTooLarge(f"answered with more than {limit} bytes")
+            yield piece
+
+
+def _inflated(inflate: zlib._Decompress, chunk: bytes) -> list[bytes]:
+    """At most a thousandfold of what came, as deflate itself allows, in pieces the caller can stop between."""
+    pieces: list[bytes] = []
+    try:
+        while chunk:
+            pieces.append(inflate.decompress(chunk, _PIECE))
+            chunk = inflate.unconsumed_tail
+    except zlib.error as error:
+        raise BodyTooLarge(f"answered with a broken compression: {error}") from error
+    return pieces

@@ -1,0 +1,56 @@
+"""What a server is spoken to through: a byte stream or HTTP, behind one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mcpcompose.upstream.base import Era, ServerLists
+from mcpcompose.upstream.call import Call
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Whom a connection tells what belongs to no call."""
+
+    notified: Callable[[str], None]
+    """The server sent a notification of this method, such as `notifications/tools/list_changed`."""
+    lost: Callable[[str], None]
+    """Nothing more will come, and why."""
+
+
+class Connection(Protocol):
+    """One connection to one server; calls in flight end with an error when it is lost."""
+
+    era: Era
+    version: str
+    pending: dict[str, Call]
+
+    def begin(self, call: Call) -> None:
+        """Send *call*; it is finished later, or at once when that fails. Never raises."""
+
+    def notify(self, method: str) -> None:
+        """Send a notification."""
+
+    def expire(self, call: Call) -> None:
+        """Give a call up whose time is over: the server is told, the caller gets an error."""
+
+    def greeted(self, era: Era, version: str) -> None:
+        """The handshake is done."""
+
+    def learned(self, lists: ServerLists) -> None:
+        """What the server offers, for what of it goes into headers."""
+
+    async def close(self, reason: str) -> None:
+        """Let go; calls in flight end with an error."""
+
+
+async def ask(
+    connection: Connection, method: str, params: Mapping[str, Any] | None = None, *, seconds: float | None = 30.0
+) -> Call:
+    """Send a request of our own and wait for its answer."""
+    call = Call(method, dict(params or {}), idle=seconds, total=seconds)
+    connection.begin(call)
+    await call.answer()
+    return call

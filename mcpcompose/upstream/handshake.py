@@ -1,0 +1,164 @@
+"""The first words with a server: which era it speaks, and everything it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import msgspec
+
+from mcpcompose.errors import UpstreamError
+from mcpcompose.upstream.base import Era, ServerLists
+from mcpcompose.upstream.connection import Connection, ask
+from mcpcompose.upstream.wire import HANDSHAKE_VERSIONS, MODERN_VERSIONS, OWN_INFO
+
+EraSetting = Literal["auto", "legacy", "modern"]
+_PAGES: Final = 200
+_ITEMS: Final = 10_000
+
+KINDS: Final = {
+    "tools": ("tools/list", "tools"),
+    "prompts": ("prompts/list", "prompts"),
+    "resources": ("resources/list", "resources"),
+    "templates": ("resources/templates/list", "resourceTemplates"),
+}
+"""Our field, by method and member of its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a server said of itself."""
+
+    era: Era
+    version: str
+    info: dict[str, Any] | None
+    capabilities: dict[str, Any]
+    instructions: str | None
+
+
+async def greet(connection: Connection, setting: EraSetting, remembered: Era | None = None) -> Greeting:
+    """
+    Find out which era the server speaks and shake hands. Raises `UpstreamError`.
+
+    With `auto` the handshake comes first (a probe makes many legacy servers exit), unless *remembered* says
+    that this very server refused it before.
+    """
+    order: Iterable[Era] = (Era.LEGACY, Era.MODERN)
+    if setting != "auto":
+        order = (Era(setting),)
+    elif remembered is Era.MODERN:
+        order = (Era.MODERN, Era.LEGACY)
+    refusals: list[str] = []
+    for era in order:
+        connection.greeted(era, HANDSHAKE_VERSIONS[-1] if era is Era.LEGACY else MODERN_VERSIONS[-1])
+        result = await _first_words(connection, era, refusals)
+        if result is not None:
+            return _greeting(connection, era, result)
+    raise UpstreamError("; ".join(refusals))
+
+
+async def _first_words(connection: Connection, era: Era, refusals: list[str]) -> dict[str, Any] | None:
+    method, params = ("server/discover", {}) if era is Era.MODERN else ("initialize", _initialize_params())
+    call = await ask(connection, method, params, seconds=None)
+    reply = call.reply
+    if reply is None or reply.result is None:
+        refusals.append(f"refused `{method}`: {error_text(reply.error if reply else None)}")
+        return None
+    result = _object(reply.result)
+    if result is None:
+        raise UpstreamError(f"answered `{method}` with something that is no object")
+    return result
+
+
+def _initialize_params() -> dict[str, Any]:
+    return {"protocolVersion": HANDSHAKE_VERSIONS[-1], "capabilities": {}, "clientInfo": OWN_INFO}
+
+
+def _greeting(connection: Connection, era: Era, result: dict[str, Any]) -> Greeting:
+    if era is Era.LEGACY:
+        version = result.get("protocolVersion")
+        if version not in HANDSHAKE_VERSIONS:
+            raise UpstreamError(f"speaks protocol version `{version}`, which is unknown")
+        info = result.get("serverInfo")
+    else:
+        supported = result.get("supportedVersions")
+        common = [v for v in MODERN_VERSIONS if isinstance(supported, list) and v in supported]
+        if not common:
+            raise UpstreamError(f"speaks protocol versions `{supported}`, none of which is known")
+        version = common[-1]
+        meta = result.get("_meta")
+        info = meta.get("io.modelcontextprotocol/serverInfo") if isinstance(meta, dict) else None
+    connection.greeted(era, version)
+    if era is Era.LEGACY:
+        connection.notify("notifications/initialized")
+    capabilities = result.get("capabilities")
+    instructions = result.get("instructions")
+    return Greeting(
+        era,
+        version,
+        info if isinstance(info, dict) else None,
+        capabilities if isinstance(capabilities, dict) else {},
+        instructions if isinstance(instructions, str) else None,
+    )
+
+
+async def fetch_lists(connection: Connection, greeting: Greeting, *, seconds: float = 30.0) -> ServerLists:
+    """Everything the server offers, all pages of it. Raises `UpstreamError`."""
+    lists = ServerLists(instructions=greeting.instructions, info=greeting.info, capabilities=greeting.capabilities)
+    for field in KINDS:
+        lists = await fetch_kind(connection, greeting, lists, field, seconds=seconds)
+    return lists
+
+
+async def fetch_kind(
+    connection: Connection, greeting: Greeting, lists: ServerLists, field: str, *, seconds: float = 30.0
+) -> ServerLists:
+    """*lists* with this one read anew."""
+    capability = "resources" if field == "templates" else field
+    if greeting.capabilities.get(capability) is None:
+        return _with(lists, field, ())
+    method, member = KINDS[field]
+    return _with(lists, field, tuple(await _all_pages(connection, method, member, seconds)))
+
+
+def _with(lists: ServerLists, field: str, items: tuple[dict[str, Any], ...]) -> ServerLists:
+    changes: dict[str, Any] = {field: items}
+    return replace(lists, **changes)
+
+
+async def _all_pages(connection: Connection, method: str, member: str, seconds: float) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    cursor: str | None = None
+    seen: set[str] = set()
+    for _ in range(_PAGES):
+        call = await ask(connection, method, {} if cursor is None else {"cursor": cursor}, seconds=seconds)
+        reply = call.reply
+        if reply is None or reply.result is None:
+            if method == "resources/templates/list":  # many servers with resources do not have it
+                return items
+            raise UpstreamError(f"failed `{method}`: {error_text(reply.error if reply else None)}")
+        page = _object(reply.result) or {}
+        found = page.get(member)
+        items += [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+        cursor = page.get("nextCursor")
+        if not isinstance(cursor, str):
+            return items
+        if cursor in seen or len(items) > _ITEMS:
+            break
+        seen.add(cursor)
+    raise UpstreamError(f"its `{method}` does not end (more than {_PAGES} pages, {_ITEMS} entries, or a cursor twice)")
+
+
+def error_text(error: bytes | None) -> str:
+    """What an error says, for people."""
+    fields = _object(error) if error else None
+    return str(fields.get("message") or f"code {fields.get('code')}")[:500] if fields else "no answer"
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

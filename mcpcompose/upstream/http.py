@@ -1,0 +1,326 @@
+"""
+Speak streamable HTTP to a server: one exchange per request over one client, nothing shared between exchanges.
+
+What goes out are our own headers only; redirects are not followed, cookies not kept, answers and their
+decompression bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final
+
+import httpx2
+
+from mcpcompose.engine.base import HttpEndpoint
+from mcpcompose.upstream.base import Era, ServerLists
+from mcpcompose.upstream.body import BodyTooLarge, bounded
+from mcpcompose.upstream.call import INVALID_PARAMS, METHOD_NOT_FOUND, Call, Reply, failure, unavailable
+from mcpcompose.upstream.connection import Watcher
+from mcpcompose.upstream.headers import NAMED, Annotations, encode_value, header_arguments, param_headers
+from mcpcompose.upstream.sse import EventParser
+from mcpcompose.upstream.wire import (
+    HANDSHAKE_VERSIONS,
+    OWN_INFO,
+    Message,
+    encode,
+    notification,
+    progress_token,
+    read_message,
+    request,
+    request_params,
+    with_progress_token,
+)
+
+_CONNECTIONS: Final = 256
+_LONGEST_PAUSE: Final = 30.0
+_JSON: Final = "application/json"
+_SSE: Final = "text/event-stream"
+
+
+class HttpConnection:
+    """A server at a URL."""
+
+    def __init__(
+        self,
+        server: str,
+        endpoint: HttpEndpoint,
+        watcher: Watcher,
+        *,
+        limit: int = 64 << 20,
+        connect: float = 10.0,
+        remote: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.era = Era.LEGACY
+        self.version = HANDSHAKE_VERSIONS[-1]
+        self.pending: dict[str, Call] = {}
+        self.unreachable: str | None = None
+        self._server = server
+        self._url = endpoint.url
+        self._watcher = watcher
+        self._limit = limit
+        self._clock = clock
+        self._session: str | None = None
+        self._number = 0
+        self._header_arguments: dict[str, Annotations] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._others: set[asyncio.Task[Any]] = set()
+        self._notified: asyncio.Task[Any] | None = None
+        self._reopening = asyncio.Lock()
+        self._greeted = False
+        self._client = httpx2.AsyncClient(
+            headers={**endpoint.headers, "user-agent": f"mcp-compose/{OWN_INFO['version']}"},
+            timeout=httpx2.Timeout(None, connect=connect, write=60.0),
+            limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=32),
+            follow_redirects=False,
+            trust_env=remote,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
+
+    # --- calls ------------------------------------------------------------------------------------------------------
+
+    def begin(self, call: Call) -> None:
+        """Start the exchange."""
+        self._number += 1
+        id_ = f"gw-{self._number}"
+        self.pending[id_] = call
+        call.began(self._clock(), lambda _call, reason: self._forget(id_, reason))
+        self._tasks[id_] = asyncio.create_task(self._exchange(id_, call))
+
+    def notify(self, method: str) -> None:
+        """Post a notification; requests begun later wait for it."""
+        self._notified = self._spawn(self._post_quietly(notification(method), method))
+
+    def expire(self, call: Call) -> None:
+        """Its time is over."""
+        for id_, other in tuple(self.pending.items()):
+            if other is call:
+                call.finish(
+                    unavailable(self._server, f"server `{self._server}` did not answer in time", reason="timeout")
+                )
+                self._forget(id_, "timeout")
+
+    def greeted(self, era: Era, version: str) -> None:
+        """The handshake is done, or tried with this era."""
+        self.era = era
+        self.version = version
+
+    def learned(self, lists: ServerLists) -> None:
+        """Remember which arguments go into headers; listen for changes (legacy)."""
+        self._header_arguments = {
+            tool["name"]: found
+            for tool in lists.tools
+            if isinstance(tool.get("name"), str) and (found := header_arguments(tool.get("inputSchema")))
+        }
+        if not self._greeted:
+            self._greeted = True
+            if self.era is Era.LEGACY:
+                self._spawn(self._listen())
+
+    async def close(self, reason: str) -> None:
+        """End exchanges and the server's session."""
+        for call in tuple(self.pending.values()):
+            call.finish(unavailable(self._server, f"server `{self._server}` went away during the call: {reason}"))
+        tasks = [*self._tasks.values(), *self._others]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session is not None:
+            with contextlib.suppress(httpx2.HTTPError, TimeoutError):
+                async with asyncio.timeout(2.0):
+                    await self._client.delete(self._url, headers=self._headers("", {}))
+        await self._client.aclose()
+
+    def _forget(self, id_: str, reason: str) -> None:
+        """Closing the exchange says it to a modern server; a legacy one is told."""
+        task = self._tasks.get(id_)
+        if task is not None:
+            task.cancel()
+        if self.era is Era.LEGACY:
+            message = notification("notifications/cancelled", {"requestId": id_, "reason": reason})
+            self._spawn(self._post_quietly(message, "notifications/cancelled"))
+
+    # --- one exchange -----------------------------------------------------------------------------------------------
+
+    async def _exchange(self, id_: str, call: Call) -> None:
+        """Whatever happens, the call is finished at the end."""
+        try:
+            if self._notified is not None and not self._notified.done():
+                await asyncio.wait({self._notified})
+            session = self._session
+            if not await self._post(id_, call) and await self._reopen(session):
+                await self._post(id_, call)
+            self._finish(call, "ended its answer without a result")
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            self._unreachable(call, f"cannot be reached: {_why(error)}")
+        except (httpx2.TransportError, httpx2.StreamError) as error:
+            self._unreachable(call, f"broke the exchange off: {_why(error)}")
+        except (httpx2.HTTPError, httpx2.InvalidURL, BodyTooLarge) as error:
+            self._finish(call, _why(error))
+        except (ValueError, TypeError, RecursionError) as error:
+            call.finish(failure(INVALID_PARAMS, f"the request cannot be sent: {error}"))
+        finally:
+            self.pending.pop(id_, None)
+            self._tasks.pop(id_, None)
+
+    def _finish(self, call: Call, what: str) -> None:
+        call.finish(unavailable(self._server, f"server `{self._server}` {what}"))
+
+    def _unreachable(self, call: Call, what: str) -> None:
+        self.unreachable = what
+        self._finish(call, what)
+        if self._greeted and what.startswith("cannot be reached"):
+            self._watcher.lost(what)
+
+    async def _post(self, id_: str, call: Call) -> bool:
+        """Send it and take the answer. False when the server does not know our session any more."""
+        params = request_params(call, id_, self.era, self.version)
+        content = request(id_, call.method, params)
+        headers = self._headers(call.method, params)
+        async with self._client.stream("POST", self._url, content=content, headers=headers) as response:
+            self.unreachable = None
+            if response.status_code == httpx2.codes.NOT_FOUND and "mcp-session-id" in headers:
+                return False
+            if call.method == "initialize" and (session := response.headers.get("mcp-session-id")):
+                self._session = session
+            await self._take(id_, call, response)
+        return True
+
+    async def _take(self, id_: str, call: Call, response: httpx2.Response) -> None:
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if response.is_redirect:
+            self._finish(call, "redirects to another address, which is not followed")
+        elif kind == _SSE and response.is_success:
+            await self._take_events(id_, call, response)
+        else:
+            body = b"".join([chunk async for chunk in bounded(response, self._limit)])
+            message = read_message(body) if kind == _JSON else None
+            if message is None or not self._settle(id_, call, message, alone=True):
+                self._finish(call, f"answered with HTTP status {response.status_code}{_advice(response.status_code)}")
+
+    async def _take_events(self, id_: str, call: Call, response: httpx2.Response) -> None:
+        async for message in self._messages(response):
+            if message.method is not None:
+                self._take_other(id_, call, message)
+            elif self._settle(id_, call, message):
+                return
+
+    async def _messages(self, response: httpx2.Response) -> AsyncIterator[Message]:
+        parser = EventParser(self._limit)
+        async for chunk in bounded(response, None):
+            try:
+                events = parser.feed(chunk)
+            except ValueError as error:
+                raise BodyTooLarge(str(error)) from error
+            for event in events:
+                message = read_message(event)
+                if message is not None:
+                    yield message
+
+    def _settle(self, id_: str, call: Call, message: Message, *, alone: bool = False) -> bool:
+        """Take an answer; an error that is alone in a body may have no id."""
+        result, error = bytes(message.result), bytes(message.error)
+        if error and (message.id == id_ or (alone and message.id is None)):
+            call.finish(Reply(error=error, era=self.era))
+        elif result and message.id == id_:
+            call.finish(Reply(result=result, era=self.era))
+        else:
+            return False
+        return True
+
+    def _take_other(self, id_: str, call: Call | None, message: Message) -> None:
+        if message.id is not None:
+            self._spawn(self._answer(message))
+        elif message.method == "notifications/progress" and call is not None:
+            params = bytes(message.params)
+            call.renewed(self._clock())
+            if call.progress_token is not None and progress_token(params) == id_:
+                call.note("notifications/progress", with_progress_token(params, call.progress_token))
+        elif message.method is not None:
+            self._watcher.notified(message.method)
+
+    async def _answer(self, message: Message) -> None:
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": message.id}
+        if message.method == "ping":
+            answer["result"] = {}
+        else:
+            text = f"`{message.method}` is not offered to servers that clients share"
+            answer["error"] = {"code": METHOD_NOT_FOUND, "message": text}
+        await self._post_quietly(encode(answer), "")
+
+    # --- around exchanges -------------------------------------------------------------------------------------------
+
+    def _headers(self, method: str, params: dict[str, Any]) -> dict[str, str]:
+        headers = {"content-type": _JSON, "accept": f"{_JSON}, {_SSE}", "accept-encoding": "identity"}
+        if method not in {"initialize", ""} or self._session is not None:
+            headers["mcp-protocol-version"] = self.version
+        if self.era is Era.LEGACY:
+            if self._session is not None and method != "initialize":
+                headers["mcp-session-id"] = self._session
+            return headers
+        headers["mcp-method"] = method
+        name = params.get(NAMED[method]) if method in NAMED else None
+        if isinstance(name, str):
+            headers["mcp-name"] = encode_value(name)
+            if method == "tools/call" and (annotated := self._header_arguments.get(name)):
+                headers |= param_headers(annotated, params.get("arguments"))
+        return headers
+
+    async def _post_quietly(self, content: bytes, method: str) -> None:
+        with contextlib.suppress(httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
+            async with (
+                asyncio.timeout(15.0),
+                self._client.stream("POST", self._url, content=content, headers=self._headers(method, {})),
+            ):
+                pass
+
+    async def _reopen(self, lost: str | None) -> bool:
+        """Shake hands again, once for all calls that found the session gone. The refused calls were not carried out."""
+        async with self._reopening:
+            if self._session != lost:
+                return self._session is not None
+            self._session = None
+            params = {"protocolVersion": self.version, "capabilities": {}, "clientInfo": OWN_INFO}
+            call = Call("initialize", params)
+            await self._post(f"gw-again-{self._number}", call)
+            if call.reply is None or call.reply.result is None:
+                return False
+            await self._post_quietly(notification("notifications/initialized"), "notifications/initialized")
+            return True
+
+    async def _listen(self) -> None:
+        """The server's own stream, where it has one: that is where a legacy server says that its lists changed."""
+        pause = 1.0
+        while True:
+            headers = self._headers("", {}) | {"accept": _SSE}
+            try:
+                async with self._client.stream("GET", self._url, headers=headers) as response:
+                    if not response.is_success or not response.headers.get("content-type", "").startswith(_SSE):
+                        return
+                    pause = 1.0
+                    async for message in self._messages(response):
+                        self._take_other("", None, message)
+            except (httpx2.HTTPError, httpx2.StreamError, BodyTooLarge):
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.create_task(work)
+        self._others.add(task)
+        task.add_done_callback(self._others.discard)
+        return task
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _advice(status: int) -> str:
+    if status in {401, 403}:
+        return ": it wants credentials, see `headers`"
+    return ": is the path right?" if status in {404, 405} else ""

@@ -1,0 +1,420 @@
+"""
+One server's life: attached, greeted, listed, lost, tried again; one task from attach to detach.
+
+Calls that come while it starts or is being replaced are parked, bounded in number and time; a call that was
+written to a server is never sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from mcpcompose.engine.base import Endpoint, HttpEndpoint, StreamEndpoint
+from mcpcompose.errors import McpComposeError, UpstreamError
+from mcpcompose.spec.server import Server
+from mcpcompose.upstream.base import Era, Restart, ServerLists, State, Status
+from mcpcompose.upstream.call import Call, Reply, unavailable
+from mcpcompose.upstream.connection import Connection, Watcher
+from mcpcompose.upstream.handshake import Greeting, fetch_kind, fetch_lists, greet
+from mcpcompose.upstream.listcache import ListCache
+from mcpcompose.upstream.stream import StreamConnection
+
+_PARKED: Final = 1000
+_PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_SHORT_PAUSE: Final = 2.0
+"""A server that comes back within this is waited for."""
+_HEALTHY_AFTER: Final = 30.0
+"""Seconds of service after which the next failure is the first again."""
+_GIVEN_UP_AFTER: Final = 4
+"""Failures in a row after which its tools are no longer listed."""
+_SETTLE: Final = 0.05
+"""Seconds in which several `list_changed` become one look."""
+_DRAIN_POLL: Final = 0.005
+_STALE: Final = {
+    "notifications/tools/list_changed": ("tools",),
+    "notifications/prompts/list_changed": ("prompts",),
+    "notifications/resources/list_changed": ("resources", "templates"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every slot of a supervisor shares."""
+
+    cache: ListCache
+    restart: Restart
+    changed: Callable[[], None]
+    redact: Callable[[str], str]
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+
+
+class Slot:
+    """One declared server."""
+
+    def __init__(self, name: str, spec: Server, fingerprint: str | None, limit: int, around: Surroundings) -> None:
+        self.name = name
+        self.state = State.WAITING
+        self.reason: str | None = None
+        self.restarts = 0
+        self.lists: ServerLists | None = None
+        self.limit = limit
+        self._spec = spec
+        self._fingerprint = fingerprint
+        self._around = around
+        self._era: Era | None = None
+        self._greeting: Greeting | None = None
+        self._since = around.now()
+        self._connection: Connection | None = None
+        self._live = False
+        self._leaving = False
+        self._paused_shortly = False
+        self._parked: list[tuple[Call, float]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._lost: str | None = None
+        self._stale: set[str] = set()
+        self._news = asyncio.Event()
+        self._remember()
+
+    # --- for the router ---------------------------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> None:
+        """Send *call* now, or as soon as the server is there, or answer in its place."""
+        connection = self._connection
+        if self._live and connection is not None:
+            connection.begin(call)
+        elif self.state in {State.WAITING, State.STARTING} or self._paused_shortly:
+            self._park(call)
+        else:
+            call.finish(self._unavailable())
+
+    @property
+    def offers(self) -> ServerLists | None:
+        """What is listed of it: its last lists, unless it is stopped or given up."""
+        if self.state is State.STOPPED or (self.state is State.FAILED and self._failures >= _GIVEN_UP_AFTER):
+            return None
+        return self.lists
+
+    @property
+    def timeouts(self) -> tuple[float, float]:
+        """How long a call may be silent, and take."""
+        return self._spec.timeouts.call, self._spec.timeouts.total
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that the server has and has not answered."""
+        pending = self._connection.pending.values() if self._connection is not None else ()
+        return sum(call.deadline is not None for call in pending)
+
+    def status(self) -> Status:
+        """One line of `ps`."""
+        greeting = self._greeting
+        return Status(
+            self.name,
+            self.state,
+            self.reason,
+            greeting.era if greeting else None,
+            greeting.version if greeting else None,
+            len(self.lists.tools) if self.lists else 0,
+            self.restarts,
+            self._since,
+        )
+
+    def sweep(self, now: float) -> None:
+        """Give up what took too long."""
+        connection = self._connection
+        if connection is not None:
+            for call in [c for c in connection.pending.values() if c.deadline is not None and c.deadline <= now]:
+                connection.expire(call)
+        if self._parked:
+            late = [call for call, deadline in self._parked if deadline <= now]
+            self._parked = [entry for entry in self._parked if entry[1] > now and entry[0].reply is None]
+            for call in late:
+                call.finish(unavailable(self.name, f"server `{self.name}` did not start in time", reason="timeout"))
+
+    # --- for the supervisor -----------------------------------------------------------------------------------------
+
+    def redeclare(self, spec: Server, fingerprint: str | None, limit: int) -> None:
+        """The file changed; what runs stays until it is detached."""
+        self._spec = spec
+        self.limit = limit
+        if fingerprint != self._fingerprint:
+            self._fingerprint = fingerprint
+            self._remember()
+
+    def starting(self) -> None:
+        """Its instance is being made."""
+        if not self._live:
+            self._failures = 0
+            self._enter(State.STARTING)
+
+    async def attach(self, endpoint: Endpoint) -> None:
+        """Speak to it here from now on."""
+        await self._let_go("replaced")
+        self._failures = 0
+        self._leaving = False
+        self._enter(State.STARTING)
+        self._task = asyncio.create_task(self._run(endpoint), name=f"server {self.name}")
+
+    async def detach(self) -> None:
+        """Let calls in flight end, bounded; new ones wait for the next instance."""
+        self._live = False
+        self._leaving = True
+        if self.state is State.READY:
+            self._enter(State.STARTING)
+        end = self._around.clock() + self._spec.stop_grace_period
+        while self.in_flight and self._lost is None and self._around.clock() < end:  # noqa: ASYNC110  bounded, and rare
+            await asyncio.sleep(_DRAIN_POLL)
+        await self._let_go("stopped")
+
+    def failed(self, reason: str) -> None:
+        """There is no instance."""
+        self._cancel()
+        self._failures = _GIVEN_UP_AFTER
+        self._enter(State.FAILED, reason)
+        self._refuse_parked()
+        self._around.changed()
+
+    def stopped(self) -> None:
+        """Stopped on purpose."""
+        self._cancel()
+        self._enter(State.STOPPED)
+        self._refuse_parked()
+        self._around.changed()
+
+    async def close(self) -> None:
+        """The end."""
+        await self._let_go("the gateway stops")
+        self._refuse_parked()
+
+    # --- its life ---------------------------------------------------------------------------------------------------
+
+    async def _run(self, endpoint: Endpoint) -> None:
+        """Serve, and after every end try again as its `restart` says."""
+        current: Endpoint | None = endpoint
+        while True:
+            if current is not None:
+                began = self._around.clock()
+                reason = await self._serve(current)
+                if self._around.clock() - began >= _HEALTHY_AFTER and self._greeting is not None:
+                    self._failures = 0
+                self._fail(reason)
+                if not self._tries_again(reason):
+                    self._failures = _GIVEN_UP_AFTER
+                    break
+            pause = _PAUSES[min(self._failures, len(_PAUSES)) - 1]
+            self._paused_shortly = pause <= _SHORT_PAUSE
+            if not self._paused_shortly:
+                self._refuse_parked()
+            self._around.changed()
+            await asyncio.sleep(pause)
+            self._paused_shortly = False
+            self.restarts += 1
+            current = await self._again(endpoint)
+        self._refuse_parked()
+        self._around.changed()
+
+    async def _again(self, endpoint: Endpoint) -> Endpoint | None:
+        self._enter(State.STARTING, self.reason)
+        if self._spec.is_remote:
+            return endpoint
+        try:
+            return await self._around.restart(self.name)
+        except McpComposeError as error:
+            self._fail(error.message)
+            return None
+
+    def _tries_again(self, reason: str) -> bool:
+        policy = self._spec.restart
+        if self._spec.is_remote:
+            return True
+        return policy in {"always", "unless-stopped"} or (policy == "on-failure" and not reason.endswith("code 0"))
+
+    async def _serve(self, endpoint: Endpoint) -> str:
+        """From the handshake to the end; returns why it ended."""
+        self._lost = None
+        self._stale.clear()
+        self._news.clear()
+        connection = self._connect(endpoint)
+        self._connection = connection
+        try:
+            async with asyncio.timeout(self._spec.timeouts.start):
+                greeting = await self._greet(connection)
+                self._begin(connection, greeting)
+                lists = await fetch_lists(connection, greeting, seconds=self._spec.timeouts.start)
+            self._listed(connection, greeting, lists)
+            return await self._follow(connection, greeting)
+        except TimeoutError:
+            return f"did not answer its handshake within {self._spec.timeouts.start:g} s{_garbage(connection)}"
+        except UpstreamError as error:
+            return self._end_reason(error.message) + _garbage(connection)
+        finally:
+            self._live = False
+            self._connection = None
+            await connection.close(self._end_reason("replaced"))
+
+    def _end_reason(self, otherwise: str) -> str:
+        return self._lost or otherwise
+
+    def _connect(self, endpoint: Endpoint) -> Connection:
+        watcher = Watcher(self._notified, self._connection_lost)
+        match endpoint:
+            case StreamEndpoint(stream):
+                return StreamConnection(self.name, stream, watcher, limit=self.limit, clock=self._around.clock)
+            case HttpEndpoint():
+                from mcpcompose.upstream.http import HttpConnection  # noqa: PLC0415  heavy, only for such servers
+
+                return HttpConnection(
+                    self.name,
+                    endpoint,
+                    watcher,
+                    limit=self.limit,
+                    connect=self._spec.timeouts.connect,
+                    remote=self._spec.is_remote,
+                    clock=self._around.clock,
+                )
+
+    async def _greet(self, connection: Connection) -> Greeting:
+        """Shake hands; a server that does not listen yet is asked again until the time is over."""
+        while True:
+            try:
+                return await greet(connection, self._spec.era, self._era)
+            except UpstreamError:
+                if self._lost is not None or not getattr(connection, "unreachable", None):
+                    raise
+            await asyncio.sleep(0.1)
+
+    def _begin(self, connection: Connection, greeting: Greeting) -> None:
+        self._greeting = greeting
+        self._era = greeting.era
+        if self._leaving:
+            return
+        self._live = True
+        parked, self._parked = self._parked, []
+        for call, _ in parked:
+            if call.reply is None:
+                connection.begin(call)
+
+    def _listed(self, connection: Connection, greeting: Greeting, lists: ServerLists) -> None:
+        self.lists = lists
+        connection.learned(lists)
+        if self._fingerprint is not None:
+            self._around.cache.store(self._fingerprint, lists, greeting.era, greeting.version)
+        if self._live:
+            self._enter(State.READY)
+        self._around.changed()
+
+    async def _follow(self, connection: Connection, greeting: Greeting) -> str:
+        """Look again when the server says that a list changed, until it is lost."""
+        subscription = _subscribe(connection, greeting)
+        try:
+            while self._lost is None:
+                await self._news.wait()
+                self._news.clear()
+                if self._stale and self._lost is None:
+                    await asyncio.sleep(_SETTLE)
+                    await self._look_again(connection, greeting)
+            return self._lost
+        finally:
+            if subscription is not None:
+                subscription.cancel("closed")
+
+    async def _look_again(self, connection: Connection, greeting: Greeting) -> None:
+        stale, self._stale = self._stale, set()
+        lists = self.lists or ServerLists()
+        try:
+            for field in sorted(stale):
+                lists = await fetch_kind(connection, greeting, lists, field, seconds=self._spec.timeouts.call)
+        except UpstreamError:
+            return  # the last lists stay; the server says again when they change
+        if lists != self.lists:
+            self._listed(connection, greeting, lists)
+
+    # --- small steps ------------------------------------------------------------------------------------------------
+
+    def _notified(self, method: str) -> None:
+        if kinds := _STALE.get(method):
+            self._stale.update(kinds)
+            self._news.set()
+
+    def _connection_lost(self, reason: str) -> None:
+        if self._lost is None:
+            self._lost = reason
+            self._live = False
+            self._news.set()
+            if self.state is State.READY:
+                self._enter(State.STARTING, reason)
+
+    def _remember(self) -> None:
+        """What is cached of this launch identity; without it the lists of before stay."""
+        stored = self._around.cache.load(self._fingerprint) if self._fingerprint is not None else None
+        if stored is not None:
+            self.lists, self._era = stored
+        else:
+            self._era = None
+
+    def _park(self, call: Call) -> None:
+        if len(self._parked) >= _PARKED:
+            call.finish(unavailable(self.name, f"too many calls wait for server `{self.name}` to start"))
+            return
+        self._parked.append((call, self._around.clock() + self._spec.timeouts.start))
+
+    def _refuse_parked(self) -> None:
+        parked, self._parked = self._parked, []
+        for call, _ in parked:
+            call.finish(self._unavailable())
+
+    def _unavailable(self) -> Reply:
+        what = "is stopped" if self.state is State.STOPPED else f"does not serve: {self.reason or self.state.value}"
+        return unavailable(self.name, f"server `{self.name}` {what}")
+
+    def _fail(self, reason: str) -> None:
+        self._failures += 1
+        self._enter(State.FAILED, reason)
+
+    def _enter(self, state: State, reason: str | None = None) -> None:
+        self.reason = self._around.redact(reason) if reason is not None else None
+        if state is not self.state:
+            self.state = state
+            self._since = self._around.now()
+
+    def _cancel(self) -> None:
+        self._live = False
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _let_go(self, reason: str) -> None:
+        self._live = False
+        self._lost = self._lost or reason
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+
+def _subscribe(connection: Connection, greeting: Greeting) -> Call | None:
+    """Ask a modern server to say when its lists change."""
+    if greeting.era is not Era.MODERN:
+        return None
+    wanted = {
+        f"{kind}ListChanged": True
+        for kind in ("tools", "prompts", "resources")
+        if isinstance(offer := greeting.capabilities.get(kind), dict) and offer.get("listChanged") is True
+    }
+    if not wanted:
+        return None
+    call = Call("subscriptions/listen", {"notifications": wanted}, idle=None, total=None)
+    connection.begin(call)
+    return call
+
+
+def _garbage(connection: Connection) -> str:
+    first = getattr(connection, "first_garbage", None)
+    return f"; its standard output began with `{first}`" if first else ""

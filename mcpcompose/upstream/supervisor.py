@@ -1,0 +1,156 @@
+"""Owns every server's slot: who is declared, who retires, what they offer, how they are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from mcpcompose.engine.base import Endpoint
+from mcpcompose.spec.project import Project
+from mcpcompose.upstream.base import Restart, ServerLists, State, Status
+from mcpcompose.upstream.call import Call, unavailable
+from mcpcompose.upstream.listcache import ListCache
+from mcpcompose.upstream.slot import Slot, Surroundings
+
+_SWEEP: Final = 0.5
+_POLL: Final = 0.02
+_UNSETTLED: Final = frozenset({State.WAITING, State.STARTING})
+
+
+class Supervisor:
+    """
+    The servers of one project.
+
+    *cache* is the folder of tool lists, *restart* starts an instance again, *changed* is told (on the event loop,
+    often) that the lists or who offers them changed, *redactor* hides secret values in reasons.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: Path,
+        restart: Restart,
+        changed: Callable[[], None],
+        redactor: Callable[[str], str] | None = None,
+    ) -> None:
+        self._around = Surroundings(ListCache(cache), restart, changed, redactor or (lambda text: text))
+        self._slots: dict[str, Slot] = {}
+        self._retiring: dict[str, asyncio.Task[None]] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    # --- as in orchestrator.serving ---------------------------------------------------------------------------------
+
+    def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+        """Set which servers there are; lists of before are offered at once where the launch identity is the same."""
+        self.start()
+        limit = project.gateway.limits.result
+        before, self._slots = self._slots, {}
+        for name, spec in project.servers.items():
+            fingerprint = fingerprints.get(name)
+            slot = before.pop(name, None)
+            if slot is None:
+                slot = Slot(name, spec, fingerprint, limit, self._around)
+            else:
+                slot.redeclare(spec, fingerprint, limit)
+            self._slots[name] = slot
+        for name, slot in before.items():
+            self._retire(name, slot)
+
+    def starting(self, server: str) -> None:
+        """Its instance is being made."""
+        if slot := self._slots.get(server):
+            slot.starting()
+
+    async def attach(self, server: str, endpoint: Endpoint) -> None:
+        """Its instance runs and is reached here; the handshake follows by itself."""
+        slot = self._slots.get(server)
+        if slot is not None:
+            await slot.attach(endpoint)
+
+    async def detach(self, server: str) -> None:
+        """Let calls in flight end (bounded), then let go of it."""
+        retiring = self._retiring.get(server)
+        if retiring is not None:
+            await asyncio.wait({retiring})
+        elif slot := self._slots.get(server):
+            await slot.detach()
+
+    def failed(self, server: str, reason: str) -> None:
+        """Its instance cannot be had."""
+        if slot := self._slots.get(server):
+            slot.failed(reason)
+
+    def stopped(self, server: str) -> None:
+        """Stopped on purpose."""
+        if slot := self._slots.get(server):
+            slot.stopped()
+
+    # --- for the gateway --------------------------------------------------------------------------------------------
+
+    def submit(self, server: str, call: Call) -> None:
+        """Send *call* to *server*, now or as soon as it is there. Never raises."""
+        slot = self._slots.get(server)
+        if slot is None:
+            call.finish(unavailable(server, f"server `{server}` is no longer declared"))
+        else:
+            slot.submit(call)
+
+    def timeouts(self, server: str) -> tuple[float, float]:
+        """How long a call to *server* may be silent, and take."""
+        slot = self._slots.get(server)
+        return slot.timeouts if slot is not None else (60.0, 1800.0)
+
+    def lists(self) -> dict[str, ServerLists]:
+        """What is offered now, in the file's order."""
+        return {name: offers for name, slot in self._slots.items() if (offers := slot.offers) is not None}
+
+    def status(self) -> tuple[Status, ...]:
+        """How each server is doing, in the file's order."""
+        return tuple(slot.status() for slot in self._slots.values())
+
+    async def settled(self, timeout: float) -> bool:  # noqa: ASYNC109  asked by people, answers False
+        """Wait until no server is waiting or starting; False when that takes longer than *timeout* seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while any(slot.state in _UNSETTLED for slot in self._slots.values()):  # noqa: ASYNC110  for people
+                    await asyncio.sleep(_POLL)
+                return True
+        return False
+
+    def start(self) -> None:
+        """Begin to watch the time of calls; done by `declare` too."""
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep(), name="sweep")
+
+    async def close(self) -> None:
+        """Let go of every server; calls in flight end with an error."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait({self._sweeper})
+            self._sweeper = None
+        await asyncio.gather(*(slot.close() for slot in self._slots.values()))
+        for task in tuple(self._retiring.values()):
+            task.cancel()
+            await asyncio.wait({task})
+
+    def _retire(self, name: str, slot: Slot) -> None:
+        async def retire() -> None:
+            try:
+                await slot.detach()
+            finally:
+                await slot.close()
+                if self._retiring.get(name) is task:
+                    del self._retiring[name]
+
+        task = asyncio.create_task(retire(), name=f"retire {name}")
+        self._retiring[name] = task
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP)
+            now = self._around.clock()
+            for slot in self._slots.values():
+                slot.sweep(now)

@@ -1,0 +1,168 @@
+"""
+JSON-RPC towards servers: reading the envelope without the payload, lines out of a byte stream.
+
+The payload stays the bytes that came (`msgspec.Raw`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+from mcpcompose.upstream.base import Era
+from mcpcompose.upstream.call import Call
+
+HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+MODERN_VERSIONS: Final = ("2026-07-28",)
+META_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
+META_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
+META_CLIENT: Final = "io.modelcontextprotocol/clientInfo"
+META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
+META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
+META_SERVER: Final = "io.modelcontextprotocol/serverInfo"
+ENVELOPE_KEYS: Final = frozenset({META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL})
+
+
+class Message(msgspec.Struct, gc=False):
+    """A message of a server; absent members are empty."""
+
+    id: int | str | float | None = None
+    method: str | None = None
+    params: msgspec.Raw = msgspec.Raw()
+    result: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class Progress(msgspec.Struct, gc=False):
+    """The one member of a progress notification that we read."""
+
+    progressToken: int | str | None = None  # noqa: N815  the protocol's name
+
+
+_read_message: Final = msgspec.json.Decoder(Message).decode
+_read_progress: Final = msgspec.json.Decoder(Progress).decode
+_read_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_write: Final = msgspec.json.Encoder().encode
+
+
+def read_message(data: bytes) -> Message | None:
+    """The message in *data*, or None when it is none (not JSON, not an object, not UTF-8)."""
+    try:
+        if not data.isascii():
+            data.decode()
+        return _read_message(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def progress_token(params: bytes) -> int | str | None:
+    """Whose progress it is."""
+    try:
+        return _read_progress(params).progressToken
+    except msgspec.MsgspecError:
+        return None
+
+
+def with_progress_token(params: bytes, token: bytes) -> bytes:
+    """The same notification with the client's own token; everything else is kept."""
+    try:
+        members: dict[str, Any] = dict(_read_members(params))
+    except msgspec.MsgspecError:
+        return params
+    members["progressToken"] = msgspec.Raw(token)
+    return _write(members)
+
+
+def members(data: bytes) -> dict[str, msgspec.Raw] | None:
+    """The members of a JSON object, their values unread."""
+    try:
+        return _read_members(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def encode(value: Any) -> bytes:
+    """JSON as compact UTF-8. Raises `ValueError` for what JSON cannot say (NaN, lone surrogates)."""
+    try:
+        return _write(value)
+    except OverflowError:  # integers beyond 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value))
+    raise TypeError(f"`{type(value).__name__}` is not JSON")
+
+
+def request_params(call: Call, token: str, era: Era, version: str) -> dict[str, Any]:
+    """The params of *call* for a server of *era*: our progress token, and the envelope where there is one."""
+    params = call.params
+    if call.progress_token is None and era is Era.LEGACY:
+        return params
+    meta = dict(params.get("_meta") or {})
+    if call.progress_token is not None:
+        meta["progressToken"] = token
+    if era is Era.MODERN:
+        meta |= {META_CAPABILITIES: {}, META_CLIENT: OWN_INFO} | (call.envelope or {}) | {META_VERSION: version}
+    return {**params, "_meta": meta}
+
+
+def request(id_: str, method: str, params: dict[str, Any]) -> bytes:
+    """One request as bytes."""
+    return encode({"jsonrpc": "2.0", "id": id_, "method": method, "params": params})
+
+
+def notification(method: str, params: dict[str, Any] | None = None) -> bytes:
+    """One notification as bytes."""
+    message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+    if params is not None:
+        message["params"] = params
+    return encode(message)
+
+
+def _own_info() -> dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  once
+
+    try:
+        return {"name": "mcp-compose", "version": version("mcpcompose")}
+    except PackageNotFoundError:
+        return {"name": "mcp-compose", "version": "0"}
+
+
+OWN_INFO: Final = _own_info()
+
+
+class LineSplitter:
+    """Lines out of chunks; every byte is copied once, however long the line."""
+
+    __slots__ = ("_limit", "_parts", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that *data* completes, without their ends. Raises `ValueError` for a line over the limit."""
+        head, *rest = data.split(b"\n")
+        if not rest:
+            self._keep(data)
+            return []
+        if self._parts:
+            self._keep(head)
+            head = b"".join(self._parts)
+        lines = [head, *rest[:-1]]
+        self._parts.clear()
+        self._size = 0
+        self._keep(rest[-1])
+        return lines
+
+    def _keep(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._limit:
+            raise ValueError(f"a line of more than {self._limit} bytes")
+        if part:
+            self._parts.append(part)
