@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from mcpcompose.config.bind import closest
 from mcpcompose.config.fit import check_fit
 from mcpcompose.config.interpolate import DEFERRED, check_template
 from mcpcompose.config.tree import Map, Node, Path, Scalar, find, key_position, real_path, value_position
+from mcpcompose.config.wording import closest
 from mcpcompose.errors import Problem
 from mcpcompose.spec.project import ComposeFile, EngineKind
 from mcpcompose.spec.server import Server
@@ -88,6 +88,8 @@ class _Check:
 
     def _templates(self, server: Server, path: Path) -> Iterator[Problem]:
         for key, inner, text in templates(server):
+            if "$" not in text:
+                continue
             where = (*path, key, *inner)
             node = self._scalar(where)
             if node is None:
@@ -261,5 +263,3 @@ def cycles(graph: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, ...]]:
 def _enter(name: str, trail: dict[str, Iterator[str]], graph: Mapping[str, Iterable[str]], done: set[str]) -> None:
     if name not in done:
         trail[name] = iter(graph[name])
-
-

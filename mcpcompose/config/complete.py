@@ -118,7 +118,9 @@ def with_default(file: ComposeFile) -> dict[str, Profile]:
     return profiles
 
 
-def narrowed(servers: Mapping[str, Server], profiles: Mapping[str, Profile], name: str) -> tuple[dict[str, Server], dict[str, Profile]]:
+def narrowed(
+    servers: Mapping[str, Server], profiles: Mapping[str, Profile], name: str
+) -> tuple[dict[str, Server], dict[str, Profile]]:
     """Only what the profile *name* needs: its servers, and those they depend on (which are started, not served)."""
     served = profiles[name].servers
     wanted: dict[str, None] = {}
@@ -137,5 +139,3 @@ def narrowed(servers: Mapping[str, Server], profiles: Mapping[str, Profile], nam
         for key, profile in profiles.items()
     }
     return kept, limited
-
-

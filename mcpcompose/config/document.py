@@ -99,7 +99,7 @@ def _position(file: Path, before: str) -> Position:
 
 
 _SYNTAX: Final = {
-    "mapping values are not allowed": "a `:` is not allowed here; is a line above indented wrongly, or a quote missing?",
+    "mapping values are not allowed": "a `:` is not allowed here; is a line indented wrongly, or a quote missing?",
     "did not find expected key": "a key was expected here; is the line indented like its neighbours?",
     "expected <block end>": "a key was expected here; is the line indented like its neighbours?",
     "could not find expected ':'": "a `:` is missing after the key",
@@ -257,12 +257,12 @@ def resolve(text: str) -> str | float | bool | None:
         return _WORDS[text]
     if not text or text[0] not in "+-.0123456789":
         return text
-    if _INTEGER.fullmatch(text):
-        return int(text)
+    if text.lstrip("+-").isdigit():
+        return int(text) if _INTEGER.fullmatch(text) else text
     if _BASED.fullmatch(text):
         return int(text, 0)
     if _FLOAT.fullmatch(text) or _SPECIAL.fullmatch(text):
-        return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").lower().replace(".nan", "nan"))
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text
 
 

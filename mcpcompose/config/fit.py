@@ -48,11 +48,12 @@ _INSTEAD: Final[dict[tuple[str, str], str]] = {
 }
 _WAYS_OUT: Final = "use `package`, `process` or `url`, or run it with `--engine docker`"
 
+_CLAUSE: Final = r"(?:===?|~=|!=|<=|>=|<|>)[A-Za-z0-9][A-Za-z0-9.*+!_-]*"
 _PYPI: Final = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]+\])?"
-    r"(?:(?:===?|~=|!=|<=|>=|<|>)[A-Za-z0-9][A-Za-z0-9.*+!_-]*(?:,(?:===?|~=|!=|<=|>=|<|>)[A-Za-z0-9][A-Za-z0-9.*+!_-]*)*)?"
+    rf"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]+\])?(?:{_CLAUSE}(?:,{_CLAUSE})*)?"
 )
-_NPM: Final = re.compile(r"(?:@[a-z0-9~][a-z0-9._~-]*/)?[a-z0-9~][a-z0-9._~-]*(?:@[\^~<>=]*[A-Za-z0-9][A-Za-z0-9.+*_-]*)?")
+_NPM_NAME: Final = r"[a-z0-9~][a-z0-9._~-]*"
+_NPM: Final = re.compile(rf"(?:@{_NPM_NAME}/)?{_NPM_NAME}(?:@[\^~<>=]*[A-Za-z0-9][A-Za-z0-9.+*_-]*)?")
 _PACKAGES: Final = {"pypi": (_PYPI, "pypi:name==1.2.3"), "npm": (_NPM, "npm:name@1.2.3")}
 
 
@@ -76,7 +77,8 @@ def check_fit(name: str, server: Server, tree: Map, engine: EngineKind) -> Itera
 def _process_engine(name: str, kind: str, server: Server, tree: Map, said: frozenset[str]) -> Iterator[Problem]:
     path: Path = ("servers", name)
     if kind in ("image", "build"):
-        message = f"server `{name}` is {'an' if kind == 'image' else 'a'} `{kind}`, which the engine `process` cannot run"
+        article = "an" if kind == "image" else "a"
+        message = f"server `{name}` is {article} `{kind}`, which the engine `process` cannot run"
         yield Problem(message, key_position(tree, (*path, kind)), _WAYS_OUT)
         return
     for key in sorted((_CONTAINER & server.model_fields_set) - said):
@@ -96,7 +98,8 @@ def _transport(kind: str, server: Server, tree: Map, path: Path) -> Iterator[Pro
     position = value_position(tree, (*path, "transport"))
     if kind == "url":
         if isinstance(server.transport, TransportHttp):
-            yield Problem("the port and path of a `url` are part of it", position, "write `transport: http`, or leave it out")
+            hint = "write `transport: http`, or leave it out"
+            yield Problem("the port and path of a `url` are part of it", position, hint)
         elif server.transport == "stdio":
             yield Problem("a `url` cannot speak `stdio`", position, "leave `transport` out")
         return

@@ -123,8 +123,8 @@ class Documents:
                 for key, entry in other.entries.items():
                     present = joined.get(key)
                     # Below `gateway` and `runners` single keys may come from several files; a server is one thing.
-                    if present and name in ("gateway", "runners"):
-                        joined[key] = self._joined(key, present, entry)
+                    if present and name.partition(".")[0] in ("gateway", "runners"):
+                        joined[key] = self._joined(f"{name}.{key}", present, entry)
                     elif present:
                         self._conflict(f"{name}.{key}", present, entry)
                     else:

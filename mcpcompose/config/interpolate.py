@@ -13,34 +13,32 @@ from typing import Final
 from mcpcompose.config.shape import Shape, compose_file
 from mcpcompose.config.tree import Entry, Map, Node, Path, Scalar, Seq
 from mcpcompose.errors import Position, Problem
-from mcpcompose.spec.template import TemplateError, expand, expand_variables, parse, secret_names, variable_names
+from mcpcompose.spec.template import TemplateError, expand, expand_variables, secret_names, variable_names
 
 DEFERRED: Final = frozenset({"environment", "headers", "args", "command", "entrypoint", "process", "url"})
 """Keys of a server that stay templates."""
 WITH_SECRETS: Final = frozenset({"environment", "headers", "url"})
 """Those of them that may hold `${secret:name}`."""
 
+_ALLOWED: Final = "`${secret:…}` is allowed in " + ", ".join(f"`{one}`" for one in sorted(WITH_SECRETS))
+
 
 class Interpolation:
-    """One pass over a tree; *problems* are its findings."""
+    """One pass over a tree; *problems* are its findings, *failed* the places of scalars that have no value now."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.failed: set[Position] = set()
         self._variables = variables
 
-    def tree(self, node: Node) -> Node:
-        """*node* with values in place of references and without `x-*` keys."""
-        return self._node(node, compose_file(), ())
+    def tree(self, root: Map) -> Map:
+        """*root* with values in place of references and without `x-*` keys."""
+        return self._map(root, compose_file(), ())
 
     def _node(self, node: Node, shape: Shape, path: Path) -> Node:
         match node:
             case Map():
-                entries = {
-                    key: Entry(entry.key, self._node(entry.node, shape.child(key), (*path, key)))
-                    for key, entry in node.entries.items()
-                    if not (shape.keys is not None and key.startswith("x-") and key not in shape.keys)
-                }
-                return node.with_entries(entries)
+                return self._map(node, shape, path)
             case Seq(items):
                 inner = tuple(self._node(item, shape.child(i), (*path, i)) for i, item in enumerate(items))
                 return Seq(inner, node.position)
@@ -49,11 +47,20 @@ class Interpolation:
             case _:
                 return node
 
+    def _map(self, node: Map, shape: Shape, path: Path) -> Map:
+        entries = {
+            key: Entry(entry.key, self._node(entry.node, shape.child(key), (*path, key)))
+            for key, entry in node.entries.items()
+            if not (shape.keys is not None and key.startswith("x-") and key not in shape.keys)
+        }
+        return node.with_entries(entries)
+
     def _scalar(self, node: Scalar, text: str) -> Scalar:
         try:
             value = expand_variables(text, self._variables)
         except TemplateError as error:
             self.problems.append(template_problem(node, text, error))
+            self.failed.add(node.position)
             return Scalar("", text, node.position, is_plain=node.is_plain)
         return Scalar(value, text, node.position, is_plain=node.is_plain)
 
@@ -67,9 +74,7 @@ def check_template(node: Scalar, text: str, key: str, variables: Mapping[str, st
     """What is wrong with the template *text* of the server key *key*, as far as it can be known without secrets."""
     try:
         if key not in WITH_SECRETS and (names := secret_names(text)):
-            allowed = ", ".join(f"`{one}`" for one in sorted(WITH_SECRETS))
-            message = f"the secret `{min(names)}` cannot be used in `{key}`"
-            return Problem(message, node.position, f"`${{secret:…}}` is allowed in {allowed}")
+            return Problem(f"the secret `{min(names)}` cannot be used in `{key}`", node.position, _ALLOWED)
         expand(text, variables.get, lambda _name: "")
     except TemplateError as error:
         return template_problem(node, text, error)
@@ -82,8 +87,12 @@ def template_problem(node: Scalar, text: str, error: TemplateError) -> Problem:
     if node.text == text and "\n" not in text and "\\" not in text:
         quote = 0 if node.is_plain else 1
         position = Position(position.file, position.line, position.column + quote + error.offset)
-    hint = "`$$` is a plain dollar sign" if "$$" not in str(error) and "set" not in str(error) else None
-    return Problem(str(error), position, hint)
+    message, hint = str(error), None
+    if message.startswith("a secret ("):
+        hint = _ALLOWED
+    elif "never closed" in message or "reference" in message:
+        hint = "`$$` is a plain dollar sign"
+    return Problem(message, position, hint)
 
 
 def unset_variables(text: str, variables: Mapping[str, str]) -> list[str]:
@@ -92,11 +101,3 @@ def unset_variables(text: str, variables: Mapping[str, str]) -> list[str]:
         return sorted(name for name in variable_names(text) if not variables.get(name))
     except TemplateError:
         return []
-
-
-def has_references(text: str) -> bool:
-    """*text* holds a reference or an escaped dollar sign."""
-    try:
-        return any(not isinstance(part, str) for part in parse(text))
-    except TemplateError:
-        return True

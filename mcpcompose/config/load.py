@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
-from mcpcompose.config.bind import Bound, bind, closest
+from mcpcompose.config.bind import Bound, bind
 from mcpcompose.config.check import check
 from mcpcompose.config.complete import Completion, narrowed, with_default
 from mcpcompose.config.include import Documents
@@ -24,8 +24,10 @@ from mcpcompose.config.refuse import refuse
 from mcpcompose.config.tree import Map, Node, value_position
 from mcpcompose.config.tree import Path as TreePath
 from mcpcompose.config.variables import Variables, read_dotenv
+from mcpcompose.config.wording import closest
 from mcpcompose.errors import FileProblems, Position, Problem, UsageError
-from mcpcompose.spec.project import EngineKind, Project
+from mcpcompose.spec.project import ComposeFile, EngineKind, Project
+from mcpcompose.spec.server import Server
 
 FILE_NAMES: Final = ("mcp-compose.yaml", "mcp-compose.yml")
 _PROJECT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -89,7 +91,7 @@ def load(request: Request) -> Loaded:
     tree = _merged(documents, files)
     seen.update(documents.files)
     problems.extend(documents.problems)
-    loaded = _build(request, files[0].parent, tree, variables, seen, problems) if tree else None
+    loaded = _Build(request, files[0].parent, variables, seen, problems).loaded(tree) if tree else None
     if problems or loaded is None:
         raise FileProblems(_in_order(problems, tuple(seen)), files=tuple(seen))
     return loaded
@@ -128,50 +130,58 @@ def _merged(documents: Documents, files: Iterable[Path]) -> Map | None:
     return cleaned if isinstance(cleaned, Map) else None
 
 
-def _build(
-    request: Request,
-    directory: Path,
-    merged: Map,
-    variables: Variables,
-    seen: dict[Path, None],
-    problems: list[Problem],
-) -> Loaded | None:
-    """The passes after the documents; None when there is nothing to go on with."""
-    interpolation = Interpolation(variables)
-    tree = interpolation.tree(merged)
-    problems.extend(interpolation.problems)
-    if not isinstance(tree, Map):
-        return None
-    kept, refused = refuse(tree)
-    problems.extend(refused)
-    bound = bind(kept, variables, quiet=_source_elsewhere(tree))
-    problems.extend(bound.problems)
-    completion = Completion(kept, variables, request.home)
-    servers = {name: completion.server(name, server) for name, server in bound.file.servers.items()}
-    secrets = {name: completion.secret(name, sources) for name, sources in bound.file.secrets.items()}
-    seen.update(completion.files)
-    problems.extend(completion.problems)
-    engine = _engine(request, bound)
-    file = bound.file.model_copy(update={"servers": servers, "secrets": secrets})
-    problems.extend(check(file, tree, engine, variables))
-    if problems:
-        return None
-    profiles = with_default(file)
-    if request.profile is not None:
-        _known_profile(request.profile, profiles)
-        servers, profiles = narrowed(servers, profiles, request.profile)
-    project = Project(
-        name=_name(request, bound, directory),
-        directory=directory,
-        engine=engine,
-        servers=servers,
-        secrets=secrets,
-        profiles=profiles,
-        clients=file.clients,
-        gateway=file.gateway,
-        runners=file.runners,
-    )
-    return Loaded(project, Variables(completion.values, variables), tree, tuple(seen))
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """The passes after the documents; *seen* and *problems* are added to."""
+
+    request: Request
+    directory: Path
+    variables: Variables
+    seen: dict[Path, None]
+    problems: list[Problem]
+
+    def loaded(self, merged: Map) -> Loaded | None:
+        """The whole of it; None when there are problems."""
+        interpolation = Interpolation(self.variables)
+        tree = interpolation.tree(merged)
+        self.problems.extend(interpolation.problems)
+        kept, refused = refuse(tree)
+        self.problems.extend(refused)
+        bound = bind(kept, self.variables, quiet=_source_elsewhere(tree))
+        self.problems.extend(problem for problem in bound.problems if problem.position not in interpolation.failed)
+        file, values = self._completed(bound.file, kept)
+        engine = _engine(self.request, bound)
+        self.problems.extend(check(file, tree, engine, self.variables))
+        if self.problems:
+            return None
+        project = self._project(file, engine)
+        return Loaded(project, Variables(values, self.variables), tree, tuple(self.seen))
+
+    def _completed(self, file: ComposeFile, tree: Map) -> tuple[ComposeFile, dict[str, str]]:
+        completion = Completion(tree, self.variables, self.request.home)
+        servers = {name: completion.server(name, server) for name, server in file.servers.items()}
+        secrets = {name: completion.secret(name, sources) for name, sources in file.secrets.items()}
+        self.seen.update(completion.files)
+        self.problems.extend(completion.problems)
+        return file.model_copy(update={"servers": servers, "secrets": secrets}), completion.values
+
+    def _project(self, file: ComposeFile, engine: EngineKind) -> Project:
+        servers: Mapping[str, Server] = file.servers
+        profiles = with_default(file)
+        if self.request.profile is not None:
+            _known_profile(self.request.profile, profiles)
+            servers, profiles = narrowed(servers, profiles, self.request.profile)
+        return Project(
+            name=_name(self.request, file, self.directory),
+            directory=self.directory,
+            engine=engine,
+            servers=servers,
+            secrets=file.secrets,
+            profiles=profiles,
+            clients=file.clients,
+            gateway=file.gateway,
+            runners=file.runners,
+        )
 
 
 def _source_elsewhere(tree: Map) -> list[TreePath]:
@@ -188,17 +198,19 @@ def _source_elsewhere(tree: Map) -> list[TreePath]:
 
 def _engine(request: Request, bound: Bound) -> EngineKind:
     """`--engine` over `MCP_COMPOSE_ENGINE` over the file over docker."""
-    for source, chosen in (("--engine", request.engine), ("MCP_COMPOSE_ENGINE", request.environ.get("MCP_COMPOSE_ENGINE"))):
-        if not chosen:
-            continue
-        for kind in get_args(EngineKind):
-            if chosen == kind:
-                return kind
-        raise UsageError(f"`{source}` cannot be `{chosen}`", hint="engines are `docker` and `process`")
+    variable = "MCP_COMPOSE_ENGINE"
+    for source, chosen in (("--engine", request.engine), (variable, request.environ.get(variable))):
+        match chosen:
+            case None | "":
+                continue
+            case "docker" | "process":
+                return chosen
+            case _:
+                raise UsageError(f"`{source}` cannot be `{chosen}`", hint="engines are `docker` and `process`")
     return bound.file.engine or "docker"
 
 
-def _name(request: Request, bound: Bound, directory: Path) -> str:
+def _name(request: Request, file: ComposeFile, directory: Path) -> str:
     if request.project_name is not None:
         if not _PROJECT_NAME.fullmatch(request.project_name):
             raise UsageError(
@@ -206,7 +218,7 @@ def _name(request: Request, bound: Bound, directory: Path) -> str:
                 hint="lower-case letters, digits, `-` and `_`, beginning with a letter or digit",
             )
         return request.project_name
-    return bound.file.name or normalised(directory.name)
+    return file.name or normalised(directory.name)
 
 
 def normalised(name: str) -> str:

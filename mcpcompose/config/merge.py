@@ -22,7 +22,7 @@ _KEYED: Final = {"volumes": "target", "secrets": "source", "devices": None}
 
 def merge(base: Node, over: Node, path: Path = ()) -> Node:
     """*over* on top of *base*."""
-    if over.tag == OVERRIDE:
+    if over.tag == OVERRIDE or (len(path) == 2 and path[0] == "secrets"):  # noqa: PLR2004  one secret's source
         return over
     if _is_server_key(path, _MAPPINGS):
         base, over = _as_map(base), _as_map(over)
@@ -66,7 +66,7 @@ def _merge_maps(base: Map, over: Map, path: Path) -> Map:
 
 
 def _merge_sequences(base: Seq, over: Seq, path: Path) -> Seq:
-    if _is_server_key(path, _REPLACED) or path[:1] == ("secrets",):
+    if _is_server_key(path, _REPLACED):
         return over
     key = path[2] if len(path) > 2 and path[0] == "servers" else ""  # noqa: PLR2004  servers, name, key
     if key in _KEYED and len(path) == 3:  # noqa: PLR2004  the same

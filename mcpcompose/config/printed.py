@@ -1,4 +1,4 @@
-"""How a loaded project is shown: `config` prints it with references, `config --explain` says where a value came from."""
+"""How a loaded project is shown: printed with references, and each value with the place it came from."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import BaseModel
-
-from mcpcompose.config.bind import closest
 from mcpcompose.config.shape import Shape, at
 from mcpcompose.config.tree import Map, Node, Scalar, dotted, find, key_position, step
 from mcpcompose.config.tree import Path as TreePath
+from mcpcompose.config.wording import closest
 from mcpcompose.errors import Position, UsageError
 from mcpcompose.spec.project import Project
 
@@ -129,5 +127,3 @@ def _compact(server: Any, *, defaults: bool) -> Any:
     if defaults or not isinstance(server, dict):
         return server
     return {key: value for key, value in server.items() if value is not None}
-
-

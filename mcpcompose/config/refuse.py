@@ -15,14 +15,15 @@ Pattern = tuple[str, ...]
 Found = TypeVar("Found")
 
 NOT_YET: Final[dict[Pattern, str]] = {
-    ("catalogs",): "catalogs",
-    ("policy",): "policies",
-    ("interceptors",): "interceptors",
-    ("models",): "models",
+    ("catalogs",): "servers from a catalog",
+    ("policy",): "rules for what a project may use",
+    ("interceptors",): "code around requests",
+    ("models",): "local models",
     ("gateway", "auth", "jwt"): "JWT authentication",
     ("servers", "*", "from"): "servers from a catalog",
     ("servers", "*", "config"): "a catalog entry's configuration",
-    ("servers", "*", "extends"): "`extends`",
+    ("servers", "*", "title"): "another name for people",
+    ("servers", "*", "extends"): "one server made from another",
     ("servers", "*", "healthcheck"): "health checks",
     ("servers", "*", "idle_timeout"): "stopping idle servers",
     ("servers", "*", "auth"): "OAuth",
@@ -46,6 +47,7 @@ _WAYS_ROUND: Final[dict[Pattern, str]] = {
     ("servers", "*", "from"): "until then write its `image`, `package` or `url` here",
     ("servers", "*", "auth"): "until then a token in `headers`, as `${secret:name}`",
     ("secrets", "*", "keyring"): "until then `environment`, `file`, `dotenv` or `command`",
+    ("secrets", "*", "*", "keyring"): "until then `environment`, `file`, `dotenv` or `command`",
     ("gateway", "auth", "jwt"): "until then `token`",
 }
 
@@ -114,11 +116,15 @@ COMPOSE: Final[dict[Pattern, str]] = {
 """Keys of Compose (and of other tools) that are refused on purpose, with the reason."""
 
 
+_KEYS: Final = frozenset(pattern[-1] for pattern in (*NOT_YET, *NOT_YET_VALUES, *COMPOSE))
+"""Every key that is refused somewhere: most keys of a file are not among them."""
+
+
 def refuse(tree: Map) -> tuple[Map, tuple[Problem, ...]]:
     """*tree* without refused keys, and a problem for each."""
     problems: list[Problem] = []
     kept = _without(tree, (), problems)
-    return (kept if isinstance(kept, Map) else tree), tuple(problems)
+    return (kept if isinstance(kept, Map) else tree.with_entries({})), tuple(problems)
 
 
 def _without(node: Node, path: Path, problems: list[Problem]) -> Node | None:
@@ -130,8 +136,9 @@ def _without(node: Node, path: Path, problems: list[Problem]) -> Node | None:
     if isinstance(node, Seq):
         if len(path) == 2 and path[0] == "secrets":  # noqa: PLR2004  secrets, name
             node = _first_source(node, path, problems)
-        items = (_without(item, (*path, i), problems) for i, item in enumerate(node.items))
-        return Seq(tuple(item for item in items if item is not None), node.position)
+        items = [_without(item, (*path, i), problems) for i, item in enumerate(node.items)]
+        kept = tuple(item for item in items if item is not None)
+        return Seq(kept, node.position) if kept or not items else None
     entries: dict[str, Entry] = {}
     for key, entry in node.entries.items():
         inner = (*path, key)
@@ -143,6 +150,8 @@ def _without(node: Node, path: Path, problems: list[Problem]) -> Node | None:
 
 
 def _refused(path: Path) -> str | None:
+    if path[-1] not in _KEYS:
+        return None
     if what := _lookup(NOT_YET, path):
         return f"`{path[-1]}` is not supported yet ({what})"
     if why := _lookup(COMPOSE, path):
@@ -151,14 +160,14 @@ def _refused(path: Path) -> str | None:
 
 
 def _word_refused(node: Scalar, path: Path, problems: list[Problem]) -> bool:
-    if node.value not in (_lookup(NOT_YET_VALUES, path) or ()):
+    if not path or path[-1] not in _KEYS or node.value not in (_lookup(NOT_YET_VALUES, path) or ()):
         return False
     problems.append(Problem(f"`{path[-1]}: {node.value}` is not supported yet", node.position, _hint(path)))
     return True
 
 
 def _hint(path: Path) -> str | None:
-    return _lookup(_WAYS_ROUND, path) if len(path) < 4 or path[0] != "secrets" else None  # noqa: PLR2004  list form
+    return _lookup(_WAYS_ROUND, path)
 
 
 def _lookup(table: dict[Pattern, Found], path: Path) -> Found | None:
@@ -173,5 +182,3 @@ def _first_source(node: Seq, path: Path, problems: list[Problem]) -> Seq:
     message = f"several sources of a secret (`{path[-1]}`) are not supported yet"
     problems.append(Problem(message, node.items[1].position, "until then name one source"))
     return Seq(node.items[:1], node.position)
-
-

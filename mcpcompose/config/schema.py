@@ -21,6 +21,8 @@ _NAMES: Final = {
     "profiles": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
     "clients": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
 }
+_IN_PARTS: Final = ("Build", "HttpTransport", "Profile", "TransportHttp")
+"""What may be spread over several files that are merged: each alone need not be complete."""
 _KEPT_OUTSIDE: Final = ("description", "default", "title", "examples")
 
 
@@ -39,6 +41,11 @@ def json_schema() -> dict[str, Any]:
     secrets = _object_of(schema["properties"]["secrets"])
     several = secrets["additionalProperties"]
     secrets["additionalProperties"] = {"anyOf": [several["items"], several]}
+    for section in _NAMES:
+        named = _object_of(schema["properties"][section])
+        named["additionalProperties"] = {"anyOf": [named["additionalProperties"], _NULL]}
+    for name in _IN_PARTS:
+        schema["$defs"][name].pop("required", None)
     return schema
 
 
@@ -96,7 +103,7 @@ def _or_reference(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _either(schema: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    outside = {key: schema[key] for key in _KEPT_OUTSIDE if key in schema}
+    outside: dict[str, Any] = {key: schema[key] for key in _KEPT_OUTSIDE if key in schema}
     inside = {key: one for key, one in schema.items() if key not in outside}
     alternatives = inside["anyOf"] if set(inside) == {"anyOf"} else [inside]
     return {**outside, "anyOf": [*alternatives, other]}

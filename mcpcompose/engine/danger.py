@@ -44,7 +44,7 @@ TREES: Final = {
 }
 """Host folders that are dangerous with everything below them, and with everything above them."""
 
-WRITABLE_TREES: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/var/lib")
+WRITABLE_TREES: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
 """Host folders that are dangerous unless mounted read-only."""
 
 PRIVATE: Final = (
@@ -150,7 +150,7 @@ class _Rules:
         if not written.is_absolute():
             return Danger(f"mount:{mount.source}", f"mounts `{mount.source}`, which is not an absolute path")
         real = self._resolve(Path(mount.source))
-        for path in (real, _plain(real), written, _plain(written)):
+        for path in dict.fromkeys((real, _plain(real), written, _plain(written))):
             if why := self._why(path, read_only=mount.read_only):
                 led = f"`{mount.source}`" if real == written else f"`{mount.source}` (which is `{real}`)"
                 return Danger(f"mount:{_plain(real)}", f"mounts {led}: {why}")
@@ -184,7 +184,8 @@ class _Rules:
 
 
 def _within(path: Path, folder: Path) -> bool:
-    return path == folder or folder in path.parents
+    text, base = str(path), str(folder)
+    return base in {text, "/"} or text.startswith(f"{base}/")
 
 
 def _other_homes(path: Path) -> Iterator[Path]:

@@ -8,6 +8,7 @@ engine's socket straight into the event loop (`docker_attach`).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from mcpcompose.engine.docker_client import DockerClient
 from mcpcompose.engine.docker_config import address_of, container_config, exit_code_of, image_of
 from mcpcompose.engine.docker_events import events
 from mcpcompose.engine.docker_host import find
+from mcpcompose.engine.docker_http import post
 from mcpcompose.engine.docker_images import DockerImages
 from mcpcompose.engine.docker_networks import DockerNetworks, refuse_not_ours
 from mcpcompose.engine.ownership import hash_of, owner_of, refuse_other_configuration, server_of
@@ -285,7 +287,8 @@ class DockerEngine:
         if (held := self._streams.get(name)) is not None:
             held.close_input()
         try:
-            await self._client.call(f"stop `{name}`", lambda api: api.stop(container, timeout=max(0, round(grace))))
+            seconds = max(0, math.ceil(grace))
+            await post(self._client, f"/containers/{container}/stop?t={seconds}", f"stop `{name}`", seconds=seconds)
         except InstanceMissing:
             return
 

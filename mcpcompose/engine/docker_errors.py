@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from typing import Final
 
 import docker.errors
@@ -21,8 +22,10 @@ from mcpcompose.errors import (
 
 THEIRS: Final = (
     docker.errors.DockerException,
+    docker.errors.StreamParseError,
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
     OSError,
     ValueError,
 )
@@ -43,6 +46,7 @@ _RULES: Final[tuple[tuple[type[Exception], type[McpComposeError], str | None], .
     (requests.exceptions.JSONDecodeError, EngineError, None),
     (requests.exceptions.RequestException, EngineUnreachable, _START),
     (urllib3.exceptions.HTTPError, EngineUnreachable, _START),
+    (http.client.HTTPException, EngineUnreachable, _START),
     (OSError, EngineUnreachable, _START),
 )
 """Theirs, ours and the next step; the first that fits."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -139,7 +140,7 @@ class DockerImages:
             )
             for line in lines:
                 self._client.still_wanted()
-                if text := (line.get("stream") or line.get("status") or "").strip():
+                if text := _worth_telling(line):
                     last.append(text)
                     tell(text.splitlines()[-1][:200])
                 if said := line.get("error"):
@@ -153,6 +154,7 @@ class DockerImages:
             raise BuildFailed(str(error)) from error
 
 
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PULL_HINT: Final = "check the image's name and your network; `docker login` if its registry is private"
 _BUILD_HINT: Final = "this engine's builder does not know it; build the image yourself and use `image`"
 
@@ -204,6 +206,12 @@ def _fits(image: dict[str, Any], platform: str | None) -> bool:
         return True
     wanted = platform.split("/")
     return [image.get("Os"), image.get("Architecture")] == wanted[:2]
+
+
+def _worth_telling(line: dict[str, Any]) -> str:
+    """What a build says, without colours and without the builder's own bookkeeping."""
+    text = _COLOURS.sub("", line.get("stream") or line.get("status") or "").strip()
+    return "" if text.startswith(("--->", "Removing intermediate", "sha256:")) else text
 
 
 def _failure(tag: str, said: str, last: deque[str]) -> str:

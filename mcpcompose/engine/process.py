@@ -207,7 +207,7 @@ class ProcessEngine:
 
     def _observed(self, record: Record) -> ObservedInstance:
         held = self._held.get(record.name)
-        running = is_alive(record) or (record.pid is None and any(marked(record.mark)))
+        running = is_alive(record) or (record.pid is None and not record.is_http and any(marked(record.mark)))
         return ObservedInstance(
             name=record.name,
             server=server_of(record.labels),
@@ -274,7 +274,7 @@ class ProcessEngine:
         signal_all(record.pid or 0, record.mark, signal.SIGKILL, group=ours and record.pid is not None)
         code = held.child.wait() if held.child is not None else None
         if (current := self._records.get(record.name)) is not None and current.mark == record.mark:
-            self._records.put(replace(current, pid=None, started="", exit_code=code))
+            self._records.put(replace(current, pid=None, started="", mark="", exit_code=code))
         if held.stream is not None:
             held.stream.exited(code)
         held.ended.set()
@@ -298,7 +298,7 @@ class ProcessEngine:
             finally:
                 stop()
         await asyncio.to_thread(_kill_marked, record.mark)
-        self._records.update(record.name, pid=None, started="")
+        self._records.update(record.name, pid=None, started="", mark="")
         if (left := self._held.pop(record.name, None)) is not None:
             await left.let_go()
 

@@ -142,7 +142,7 @@ class Kernel:
             total=total,
         )
         self._supervisor.submit(server, call)
-        return Forwarded(call, request.method, caller.modern, encode(endpoint.info))
+        return Forwarded(call, request.method, caller.modern, endpoint.info_json)
 
 
 def initialized(params: Mapping[str, Any], endpoint: EndpointTable) -> tuple[str, Result]:

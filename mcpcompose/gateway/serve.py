@@ -106,7 +106,15 @@ async def listen(
     from uvicorn.server import ServerState  # noqa: PLC0415
 
     kind = protocol or protocol_class()
-    config = Config(app, lifespan="off", ws="none", log_config=None, access_log=False, timeout_keep_alive=_KEEP_ALIVE)
+    config = Config(
+        app,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+    )
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()

@@ -87,6 +87,14 @@ class EndpointTable:
             found = self._encoded[key] = self._encode(method, modern=modern)
         return found
 
+    @property
+    def info_json(self) -> bytes:
+        """Our `serverInfo` here, as JSON."""
+        key = ("info", True)
+        if key not in self._encoded:
+            self._encoded[key] = encode(self.info)
+        return self._encoded[key]
+
     def owner(self, uri: str) -> str | None:
         """Whose resource *uri* is: listed, made from a template (the most particular), or of the only one with any."""
         found = self.resource_owners.get(uri)

@@ -80,7 +80,8 @@ async def read_body(receive: Receive, headers: dict[str, str], limit: int) -> by
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise Refused(413, f"the body is larger than {limit} bytes")
-    event = await _receive(receive)
+    event = await receive()
+    _check_event(event)
     body: bytes = event.get("body", b"")
     if not event.get("more_body"):
         _check(body, limit)
@@ -99,9 +100,13 @@ async def _receive(receive: Receive) -> MutableMapping[str, Any]:
             event = await receive()
     except TimeoutError:
         raise Refused(408, "the body did not come in time", (b"connection", b"close")) from None
+    _check_event(event)
+    return event
+
+
+def _check_event(event: MutableMapping[str, Any]) -> None:
     if event["type"] != "http.request":
         raise Refused(400, "the body was broken off")
-    return event
 
 
 def _check(body: bytes | bytearray, limit: int) -> None:

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcpcompose.engine.base import Endpoint, Engine
-from mcpcompose.errors import ApprovalNeeded, InstanceMissing, McpComposeError, UsageError
+from mcpcompose.errors import ApprovalNeeded, FileProblems, InstanceMissing, McpComposeError, UsageError
 from mcpcompose.log import fields
 from mcpcompose.orchestrator.execute import execute
 from mcpcompose.orchestrator.forms import Form
 from mcpcompose.orchestrator.observe import observe
 from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event
 from mcpcompose.orchestrator.patience import Patience
-from mcpcompose.orchestrator.plan import Plan, StartInstance, Step, StopInstance
+from mcpcompose.orchestrator.plan import ConnectInstance, Plan, StartInstance, Step, StopInstance
 from mcpcompose.orchestrator.reconcile import reconcile, teardown
 from mcpcompose.orchestrator.remotes import Remotes
-from mcpcompose.orchestrator.requests import ApplyRequest, ControllerStatus, Load, Preview
+from mcpcompose.orchestrator.requests import ApplyRequest, ControllerStatus, Load, Preview, chosen
 from mcpcompose.orchestrator.round import Place, Ready, image_ids, prepare, secret_files, unapproved
 from mcpcompose.orchestrator.serving import Serving
 from mcpcompose.orchestrator.triggers import Alarm, EngineWatch, keep_looking
@@ -40,6 +40,9 @@ RESYNC: Final = 60.0
 
 
 _NOTHING_SPECIAL: Final = ApplyRequest()
+_STARTS: Final = (StartInstance, ConnectInstance)
+_SHORTEST_HASH: Final = 8
+"""How much of a form's hash has to be given to approve it."""
 
 
 class Controller:
@@ -90,17 +93,20 @@ class Controller:
         """
         async with self._lock:
             try:
+                self._commands.clear()
                 ready = await self._ready(request)
+                servers = chosen(ready.project, request.servers)
                 self._accept(ready, request)
-                chosen = ready.project.servers.keys() if request.servers is None else request.servers
-                self._stopped -= frozenset(chosen)
-                self._patience.forget(chosen)
+                self._stopped -= servers
+                self._patience.forget(servers)
                 if request.refresh:
-                    await self._round(ready, on_event, only=request.servers, refresh=frozenset(chosen))
-                return await self._round(ready, on_event, only=request.servers, asked=True)
+                    await self._round(ready, on_event, only=request.servers, refresh=servers)
+                outcome = await self._round(ready, on_event, only=request.servers, asked=True)
             except McpComposeError as error:
-                self._note_problem(error)
+                self._note(error)
                 raise
+            self._note(None)
+            return outcome
 
     async def preview(self, request: ApplyRequest = _NOTHING_SPECIAL) -> Preview:
         """What `apply` would do. Raises what `apply` raises, except `ApprovalNeeded`."""
@@ -130,41 +136,41 @@ class Controller:
     async def start(self, servers: Iterable[str], on_event: OnEvent = ignore_event) -> Outcome:
         """Run servers that were stopped on purpose, as the last good file says."""
         async with self._lock:
-            ready, chosen = self._known(servers)
-            self._stopped -= chosen
-            self._patience.forget(chosen)
+            ready, names = self._known(servers)
+            self._stopped -= names
+            self._patience.forget(names)
             self._down = False
-            return await self._round(ready, on_event, only=chosen, asked=True)
+            return await self._round(ready, on_event, only=names, asked=True)
 
     async def stop(self, servers: Iterable[str], on_event: OnEvent = ignore_event) -> Outcome:
         """Stop servers; they stay stopped through rounds until `start` or `up`."""
         async with self._lock:
-            ready, chosen = self._known(servers)
-            self._stopped |= chosen
-            self._attended -= chosen
-            outcome = await self._round(ready, on_event, only=chosen, asked=True)
-            for server in chosen - outcome.errors.keys():
+            ready, names = self._known(servers)
+            self._stopped |= names
+            self._attended -= names
+            outcome = await self._round(ready, on_event, only=names, asked=True)
+            for server in names - outcome.errors.keys():
                 self._serving.stopped(server)
             return outcome
 
     async def restart(self, servers: Iterable[str], on_event: OnEvent = ignore_event) -> Outcome:
         """Stop and start servers in place."""
         async with self._lock:
-            ready, chosen = self._known(servers)
-            self._stopped -= chosen
-            self._patience.forget(chosen)
+            ready, names = self._known(servers)
+            self._stopped -= names
+            self._patience.forget(names)
             self._down = False
-            await self._remotes.drop(chosen)
+            await self._remotes.drop(names)
             engine = self._engine_of(ready.project)
             observed = await observe(engine, ready.owner, ready.desired)
             there = {instance.name: instance for instance in observed.instances}
             stops = tuple(
                 Step(spec.server, StopInstance(spec.name, spec.stop_grace_period), "restart asked for")
                 for spec in ready.desired.instances
-                if spec.server in chosen and spec.name in there and there[spec.name].running
+                if spec.server in names and spec.name in there and there[spec.name].running
             )
             stopped = await self._execute(ready, engine, Plan(stops), on_event)
-            started = await self._round(ready, on_event, only=chosen, asked=True)
+            started = await self._round(ready, on_event, only=names, asked=True)
             return Outcome(
                 Plan((*stopped.plan.steps, *started.plan.steps), started.plan.after),
                 {**started.errors, **stopped.errors},
@@ -232,47 +238,55 @@ class Controller:
                 return None
             try:
                 return await self._own_round()
-            except McpComposeError as error:
-                self._note_problem(error)
             except Exception as error:  # noqa: BLE001  one of the three edges: a round that breaks must not end the next
-                _log.exception("round failed")
-                self._note_problem(McpComposeError(f"internal error: {type(error).__name__}"))
+                _log.exception("round broke")
+                self._note(McpComposeError(f"internal error: {type(error).__name__}"))
             return None
 
     async def _own_round(self) -> Outcome | None:
-        request = _NOTHING_SPECIAL
+        """With the file as it is now or, when that cannot be used, with the last good one."""
         problem: McpComposeError | None = None
+        outcome: Outcome | None = None
         try:
-            ready: Ready | None = await self._ready(request)
+            self._accept(await self._ready(_NOTHING_SPECIAL), _NOTHING_SPECIAL)
         except McpComposeError as error:
-            problem, ready = error, self._good
-            self._note_problem(error)
-        if ready is None:
-            return None
-        if problem is None:
-            self._accept(ready, request)
-        return await self._round(ready, ignore_event)
+            problem = error
+        if self._good is not None:
+            try:
+                outcome = await self._round(self._good, ignore_event)
+            except McpComposeError as error:
+                problem = problem or error
+        self._note(problem)
+        return outcome
 
     # --- one round ---------------------------------------------------------------------------------------------------
 
     async def _ready(self, request: ApplyRequest) -> Ready:
-        loaded = await (request.load or self._load)()
+        try:
+            loaded = await (request.load or self._load)()
+        except FileProblems as error:
+            # A file that only now appeared with a mistake in it has to be watched too.
+            broken = (problem.position.file for problem in error.problems if problem.position is not None)
+            self._files = tuple(dict.fromkeys((*self._files, *broken)))
+            raise
+        self._files = loaded.files
         if request.trust:
             self._approve(await unapproved(loaded, self._place), request.trust)
         host = self._host if request.host is None else request.host
-        if request.load is not None:
-            self._commands.clear()
-        self._files = loaded.files
         try:
-            return await prepare(loaded, self._place, host=host, commands=self._commands)
+            ready = await prepare(loaded, self._place, host=host, commands=self._commands)
         except ApprovalNeeded:
             self._pending = await unapproved(loaded, self._place)
             raise
+        if self._good is None or self._good.desired.names != ready.desired.names:
+            await observe(self._engine_for(ready.project), ready.owner, ready.desired)
+        return ready
 
     def _approve(self, pending: tuple[Form, ...], hashes: tuple[str, ...]) -> None:
         known = {form.hash for form in pending}
-        chosen = known if "all" in hashes else {h for wanted in hashes for h in known if h.startswith(wanted)}
-        self._place.approvals.approve([form for form in pending if form.hash in chosen])
+        begun = tuple(wanted for wanted in hashes if len(wanted) >= _SHORTEST_HASH)
+        approved = known if "all" in hashes else {h for h in known if h.startswith(begun)}
+        self._place.approvals.approve([form for form in pending if form.hash in approved])
 
     def _accept(self, ready: Ready, request: ApplyRequest) -> None:
         """*ready* is what is to run from now on."""
@@ -281,9 +295,6 @@ class Controller:
         self._good = ready
         self._down = False
         self._stopped &= frozenset(ready.project.servers)
-        if self._problem is not None:
-            _log.info("file is good again")
-        self._problem, self._pending = None, ()
 
     async def _round(
         self,
@@ -327,7 +338,7 @@ class Controller:
         outcome = await execute(
             plan, engine, ready.values, self._serving, on_event, on_image=on_image, guard=self._guard
         )
-        started = {step.server for step in plan.steps if isinstance(step.operation, StartInstance)}
+        started = {step.server for step in plan.steps if isinstance(step.operation, _STARTS)}
         self._attended = (self._attended | started) & set(ready.project.servers) - outcome.errors.keys()
         return outcome
 
@@ -369,19 +380,15 @@ class Controller:
         ready = self._good
         if ready is None:
             raise self._problem or UsageError("nothing runs yet", hint="run `mcp-compose up`")
-        chosen = frozenset(servers)
-        if unknown := sorted(chosen - ready.project.servers.keys()):
-            names = ", ".join(f"`{name}`" for name in unknown)
-            raise UsageError(f"no such server: {names}", hint=f"there are {', '.join(ready.project.servers)}")
-        return ready, chosen
+        return ready, chosen(ready.project, servers)
 
-    def _note_problem(self, error: McpComposeError) -> None:
-        """Keep *error* for `status()`; log it when it is a new one."""
-        before = self._problem
-        if before is None or (type(before), before.message) != (type(error), error.message):
-            _log.warning("file not used", extra=fields(problem=error.message, kind=type(error).__name__))
-        self._problem = error
-        if not isinstance(error, ApprovalNeeded):
+    def _note(self, problem: McpComposeError | None) -> None:
+        """Keep *problem* for `status()`; log it when it is a new one, and when it is over."""
+        before, self._problem = self._problem, problem
+        if not isinstance(problem, ApprovalNeeded):
             self._pending = ()
-
-
+        if problem is None:
+            if before is not None:
+                _log.info("round done again")
+        elif before is None or (type(before), before.message) != (type(problem), problem.message):
+            _log.warning("round not done", extra=fields(problem=problem.message, kind=type(problem).__name__))

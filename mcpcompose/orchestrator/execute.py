@@ -46,6 +46,8 @@ STEP_LIMIT: Final = 120.0
 IMAGE_LIMIT: Final = 1800.0
 """How long having one image may take, in seconds."""
 
+_STARTS: Final = (CreateInstance, StartInstance, ConnectInstance)
+
 ValuesOf = Callable[[str], Awaitable[Values]]
 Guard = Callable[[str], AbstractAsyncContextManager[object]]
 OnImage = Callable[[str, str], None]
@@ -134,26 +136,35 @@ class _Execution:
             self._errors.setdefault("", error)
 
     async def _server(self, server: str, steps: list[Step], before: tuple[str, ...]) -> None:
-        starts = any(isinstance(step.operation, (CreateInstance, StartInstance, ConnectInstance)) for step in steps)
+        """One server's steps; images come first, so that a server that is replaced serves until its image is there."""
+        images = [step for step in steps if isinstance(step.operation, EnsureImage)]
+        others = [step for step in steps if step not in images]
+        starts = any(isinstance(step.operation, _STARTS) for step in others)
+        replaces = any(isinstance(step.operation, (StopInstance, RemoveInstance)) for step in others)
+        touched = not replaces
         try:
-            early = [step for step in steps if isinstance(step.operation, EnsureImage)] if before else []
-            for step in early:
+            if starts and not replaces:
+                self._serving.starting(server)
+            for step in images:
                 await self._step(step)
-            for other in before:
-                if (done := self._done.get(other)) is not None:
-                    await done.wait()
+            await self._others_done(before)
             async with self._guard(server):
-                if starts:
-                    self._serving.starting(server)
-                for step in steps:
-                    if step not in early:
-                        await self._step(step)
+                touched = True
+                for step in others:
+                    if replaces and isinstance(step.operation, CreateInstance):
+                        self._serving.starting(server)
+                    await self._step(step)
         except McpComposeError as error:
             self._errors[server] = error
-            if starts:
+            if starts and touched:
                 self._serving.failed(server, error.message)
         finally:
             self._done[server].set()
+
+    async def _others_done(self, servers: tuple[str, ...]) -> None:
+        for server in servers:
+            if (done := self._done.get(server)) is not None:
+                await done.wait()
 
     async def _step(self, step: Step) -> None:
         began = self._clock()

@@ -128,6 +128,7 @@ class _Comparison:
             yield EnsureImage(spec.source, refresh=True), "asked for"
         if found is None:
             if spec.server not in self._stopped:
+                yield from self._image(spec, "not there yet")
                 yield from self._new(spec, "not there yet", network_is_right=False)
             return
         changed = self._changes(spec, found)
@@ -153,16 +154,17 @@ class _Comparison:
         self, spec: InstanceSpec, found: ObservedInstance, changed: tuple[str, ...]
     ) -> Iterator[tuple[Operation, str]]:
         cause = f"{' and '.join(changed)} changed"
+        if spec.server not in self._stopped:
+            # First, so that an image that cannot be had leaves the old instance serving.
+            yield from self._image(spec, cause)
         if found.running:
             yield StopInstance(found.name, spec.stop_grace_period), cause
         yield RemoveInstance(found.name), cause
         same_network = not {"network", "definition"} & set(changed)
-        if spec.server in self._stopped:
-            return
-        yield from self._new(spec, cause, network_is_right=same_network)
+        if spec.server not in self._stopped:
+            yield from self._new(spec, cause, network_is_right=same_network)
 
     def _new(self, spec: InstanceSpec, cause: str, *, network_is_right: bool) -> Iterator[tuple[Operation, str]]:
-        yield from self._image(spec, cause)
         yield from self._network(spec, cause, network_is_right)
         yield CreateInstance(spec), cause
         yield StartInstance(spec.name), cause

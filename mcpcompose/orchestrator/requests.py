@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from mcpcompose.errors import McpComposeError
+from mcpcompose.errors import McpComposeError, UsageError
 from mcpcompose.orchestrator.forms import Form
 from mcpcompose.orchestrator.plan import Plan
 from mcpcompose.orchestrator.round import LoadedFile
@@ -49,3 +49,12 @@ class ControllerStatus:
     errors: Mapping[str, McpComposeError] = field(default_factory=dict)
     stopped: frozenset[str] = frozenset()
     rounds: int = 0
+
+
+def chosen(project: Project, servers: Iterable[str] | None) -> frozenset[str]:
+    """The names *servers* (all: None). Raises `UsageError` for one that is not declared."""
+    names = frozenset(project.servers if servers is None else servers)
+    if unknown := sorted(names - project.servers.keys()):
+        listed = ", ".join(f"`{name}`" for name in unknown)
+        raise UsageError(f"there is no server {listed}", hint=f"there are {', '.join(project.servers)}")
+    return names

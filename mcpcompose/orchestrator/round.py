@@ -199,5 +199,3 @@ def secret_files(project: Project, home: Path) -> tuple[Path, ...]:
 def image_ids(observed: ObservedState) -> dict[str, str]:
     """The ids of the image references that exist."""
     return dict(observed.images)
-
-

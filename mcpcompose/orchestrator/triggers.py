@@ -115,4 +115,3 @@ async def keep_looking(
         group.create_task(files(), name="file changes")
         group.create_task(watch.run(), name="engine events")
         group.create_task(rounds(), name="rounds")
-

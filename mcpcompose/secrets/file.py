@@ -43,15 +43,15 @@ def read_regular_file(path: Path) -> bytes | Absent:
     """The whole of a regular file of at most `MAX_BYTES`; a pipe or device is not waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return Absent("not a regular file")
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         return Absent((error.strerror or "unreadable").lower())
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return Absent("not a regular file")
-        try:
-            content = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            return Absent((error.strerror or "unreadable").lower())
     return content if len(content) <= MAX_BYTES else Absent(f"larger than {MAX_BYTES} bytes")
 
 

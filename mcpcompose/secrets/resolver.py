@@ -231,5 +231,3 @@ def _digest(key: bytes, parts: Iterable[bytes]) -> str:
         code.update(len(part).to_bytes(8, "big"))
         code.update(part)
     return code.hexdigest()
-
-

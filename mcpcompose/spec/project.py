@@ -121,4 +121,15 @@ class Project(Model):
         return {name: server for name, server in self.servers.items() if not server.is_remote}
 
 
-__all__ = ["Client", "ComposeFile", "EngineKind", "Gateway", "Limits", "PlainName", "Profile", "Project", "Runners", "ServerName"]
+__all__ = [
+    "Client",
+    "ComposeFile",
+    "EngineKind",
+    "Gateway",
+    "Limits",
+    "PlainName",
+    "Profile",
+    "Project",
+    "Runners",
+    "ServerName",
+]

@@ -15,19 +15,6 @@ SOURCES = ("image", "build", "package", "process", "url")
 """The keys that say what a server is; exactly one of them is given."""
 
 
-class Build(Model):
-    """Build the image from a Dockerfile. Runs a stranger's instructions on the engine: needs approval."""
-
-    context: Annotated[str, Field(min_length=1)]
-    """The folder that holds the build's files."""
-    dockerfile: str = "Dockerfile"
-    """The Dockerfile's path, relative to the context."""
-    args: Names[str] = Field(default_factory=dict)
-    """Build arguments; no secrets here, they stay in the image's history."""
-    target: str | None = None
-    """The stage to build."""
-
-
 class HttpTransport(Model):
     """Streamable HTTP inside the container."""
 
@@ -140,10 +127,10 @@ def _volume(item: Any) -> Any:
         raise ValueError("a volume is `source:/target` or `source:/target:ro`")
     modes = set((match["mode"] or "rw").split(","))
     if not modes <= {"ro", "rw"}:
-        raise ValueError(f"unknown volume option `{match['mode']}`; `ro` and `rw` are known")
+        raise ValueError("unknown volume option; `ro` and `rw` are known")
     kind = "bind" if match["source"][0] in "/.~" else "volume"
     if kind == "volume" and "/" in match["source"]:
-        raise ValueError(f"a host path begins with `/`, `./` or `~/`; write `./{match['source']}`")
+        raise ValueError("a host path begins with `/`, `./` or `~/`; a volume's name has no `/`")
     return {"type": kind, "source": match["source"], "target": match["target"], "read_only": "ro" in modes}
 
 
@@ -154,11 +141,24 @@ _PAIRS = '{"type": "object", "additionalProperties": {"type": ["string", "number
 
 Words = Annotated[tuple[Template, ...], BeforeValidator(_words), AlsoWritten(_TEXT), AlsoWritten(_MANY)]
 Items = Annotated[Names[Template | None], BeforeValidator(_items), AlsoWritten(_PAIRS), AlsoWritten(_MANY)]
-Addresses = Annotated[Names[str], BeforeValidator(_items), AlsoWritten(_PAIRS), AlsoWritten(_MANY)]
+TextItems = Annotated[Names[str], BeforeValidator(_items), AlsoWritten(_PAIRS), AlsoWritten(_MANY)]
 OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AlsoWritten(_TEXT), AlsoWritten(_MANY)]
 VolumeItem = Annotated[Volume, BeforeValidator(_volume), AlsoWritten(_TEXT)]
 SecretItem = Annotated[SecretUse, BeforeValidator(_secret_use), AlsoWritten(_TEXT)]
 Text = Annotated[str, Field(min_length=1)]
+
+
+class Build(Model):
+    """Build the image from a Dockerfile. Runs a stranger's instructions on the engine: needs approval."""
+
+    context: Annotated[str, Field(min_length=1)]
+    """The folder that holds the build's files."""
+    dockerfile: str = "Dockerfile"
+    """The Dockerfile's path, relative to the context."""
+    args: TextItems = Field(default_factory=dict)
+    """Build arguments; no secrets here, they stay in the image's history."""
+    target: str | None = None
+    """The stage to build."""
 
 
 class Server(Model):
@@ -169,7 +169,7 @@ class Server(Model):
     build: Annotated[Build | None, BeforeValidator(_build), AlsoWritten(_TEXT)] = None
     """Build the image from a Dockerfile and run it."""
     package: Annotated[str | None, Field(pattern=r"^(pypi|npm):\S+$")] = None
-    """Run a package, as `pypi:name==version` or `npm:name@version`: in a container built on the runner image, or as a local process on the process engine."""
+    """Run a package, as `pypi:name==version` or `npm:name@version`: in a container, or as a process of that engine."""
     process: Annotated[Words | None, Field(min_length=1)] = None
     """Run this command on the host, without isolation; needs a person's approval."""
     url: Annotated[Template, Field(min_length=1)] | None = None
@@ -194,13 +194,13 @@ class Server(Model):
 
     environment: Items = Field(default_factory=dict)
     """Environment variables; a key without a value is taken from the environment of `mcp-compose`."""
-    env_file: Annotated[tuple[str, ...], BeforeValidator(_one_or_many)] = ()
+    env_file: OneOrMany = ()
     """Files with environment variables; `environment` wins."""
     secrets: tuple[SecretItem, ...] = ()
     """The secrets it gets, and no others."""
 
     network: Literal["none", "isolated", "open", "host"] | NetworkAllow | None = None
-    """`none` (default for stdio), `isolated` (default for http: an own network without a way out), `open`, or `host` (`unsafe`)."""
+    """`none` (default for stdio), `isolated` (default for http: a network without a way out), `open`, `host` (`unsafe`)."""
     volumes: tuple[VolumeItem, ...] = ()
     """Bind mounts and named volumes, as in Compose; `down -v` removes named volumes."""
     tmpfs: OneOrMany = ("/tmp",)  # noqa: S108  a path inside the container
@@ -219,7 +219,7 @@ class Server(Model):
     """Limit of processes and threads."""
     shm_size: Size | None = None
     """Size of `/dev/shm`."""
-    extra_hosts: Addresses = Field(default_factory=dict)
+    extra_hosts: TextItems = Field(default_factory=dict)
     """Additional names in the container's hosts file, `name: address`."""
     dns: OneOrMany = ()
     """DNS servers."""
@@ -247,14 +247,14 @@ class Server(Model):
     userns_mode: Literal["host"] | None = None
     """Share the host's user namespace; refused unless `unsafe` names it."""
     unsafe: tuple[str, ...] = ()
-    """The dangerous settings that this server really needs, one by one, such as `privileged`, `cap_add:NET_ADMIN` or `mount:/etc`; needs a person's approval."""
+    """The dangerous settings it really needs, such as `cap_add:NET_ADMIN` or `mount:/etc`; needs a person's approval."""
 
     tools: Tools = Tools()
     """Which of its tools clients see."""
     prefix: Annotated[str | None, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9-]{0,23})?$")] = None
     """What stands before `__` in exposed names; default: the server's name; empty: no prefix."""
     title: str | None = None
-    """The name people see."""
+    """The name people see (not supported yet)."""
     instructions: str | None = None
     """What clients are told about this server, instead of its own instructions."""
 

@@ -63,6 +63,7 @@ Size = Annotated[
 ]
 """Bytes."""
 
+
 @dataclass(frozen=True, slots=True)
 class AlsoWritten:
     """A short form that a validator before this one accepts, for the JSON Schema; *form* is its schema as JSON."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -154,7 +153,7 @@ async def test_a_link_that_is_pointed_elsewhere_is_reported(tmp_path: Path) -> N
     (tmp_path / "data").symlink_to("one")
     file = tmp_path / "data" / "mcp-compose.yaml"
     async with watching(lambda: [file]) as watched:
-        os.symlink("two", tmp_path / "new")
+        (tmp_path / "new").symlink_to("two")
         (tmp_path / "new").replace(tmp_path / "data")
         assert await watched.next() == {file}
 

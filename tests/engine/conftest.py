@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +16,8 @@ import pytest
 from mcpcompose.engine.base import (
     Engine,
     HostCommand,
-    Http,
     InstanceSpec,
-    NetworkSpec,
     RegistryImage,
-    SecretFile,
     Source,
     Stdio,
     StreamEndpoint,
@@ -107,7 +104,9 @@ class Bench:
     def log(self, name: str, data: bytes) -> None:
         self.logged.setdefault(name, bytearray()).extend(data)
 
-    def spec(self, server: str = "a", *, config_hash: str = "h1", owner: Owner | None = None, **changes: object) -> InstanceSpec:
+    def spec(
+        self, server: str = "a", *, config_hash: str = "h1", owner: Owner | None = None, **changes: object
+    ) -> InstanceSpec:
         base: dict[str, object] = {
             "name": f"{self.project}-{server}-1",
             "server": server,
@@ -130,7 +129,9 @@ class Bench:
     def values(self, **changes: object) -> Values:
         return Values(**{"command": self.command, **changes})  # type: ignore[arg-type]
 
-    async def talk(self, engine: Engine, spec: InstanceSpec, values: Values | None = None) -> tuple[StreamEndpoint, Heard]:
+    async def talk(
+        self, engine: Engine, spec: InstanceSpec, values: Values | None = None
+    ) -> tuple[StreamEndpoint, Heard]:
         """Create, start and listen."""
         values = values or self.values()
         await engine.create_instance(spec, values)
@@ -149,7 +150,7 @@ class Bench:
 
 async def eventually(true: Callable[[], bool], seconds: float = 15) -> None:
     async with asyncio.timeout(seconds):
-        while not true():
+        while not true():  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.01)
 
 
@@ -216,6 +217,3 @@ async def docker_bench() -> AsyncIterator[Bench]:
 async def process_bench() -> AsyncIterator[Bench]:
     async for one in _used("process"):
         yield one
-
-
-__all__ = ["BASE", "Awaitable", "Bench", "Heard", "Http", "NetworkSpec", "SecretFile", "eventually"]

@@ -1,5 +1,8 @@
+"""A server for the engine tests: a word and what it is about per line."""
+
 import os
 import sys
+from pathlib import Path
 
 print("server is up", file=sys.stderr, flush=True)
 for line in sys.stdin:
@@ -7,7 +10,7 @@ for line in sys.stdin:
     if word == "env":
         answer = os.environ.get(rest, "")
     elif word == "secret":
-        answer = open(os.path.join(os.environ.get("MCP_COMPOSE_SECRETS_DIR", "/run/secrets"), rest)).read()
+        answer = Path(os.environ.get("MCP_COMPOSE_SECRETS_DIR", "/run/secrets"), rest).read_text()
     elif word == "exit":
         sys.exit(int(rest))
     elif word == "flood":

@@ -35,7 +35,7 @@ async def states(engine: Engine, bench: Bench) -> list[tuple[str, bool, bool]]:
 
 async def until(engine: Engine, bench: Bench, wanted: list[tuple[str, bool, bool]]) -> None:
     async with asyncio.timeout(15):
-        while await states(engine, bench) != wanted:
+        while await states(engine, bench) != wanted:  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.02)
 
 
@@ -256,7 +256,7 @@ async def test_events_tell_of_start_death_and_removal(bench: Bench):
 
 async def follow(events: AsyncIterator[EngineEvent], heard: list[EngineEvent]) -> None:
     async for event in events:
-        heard.append(event)
+        heard.append(event)  # noqa: PERF401  it never ends
 
 
 async def warmed(engine: Engine, bench: Bench, heard: list[EngineEvent]) -> None:
@@ -269,7 +269,7 @@ async def warmed(engine: Engine, bench: Bench, heard: list[EngineEvent]) -> None
 
 async def until_heard(heard: list[EngineEvent], wanted: EngineEvent) -> None:
     async with asyncio.timeout(15):
-        while wanted not in heard:
+        while wanted not in heard:  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.01)
 
 

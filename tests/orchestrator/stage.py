@@ -149,5 +149,3 @@ class Stage:
     def running(self) -> dict[str, int]:
         """How often each running instance was started."""
         return {name: found.starts for name, found in sorted(self.world.instances.items()) if found.running}
-
-

@@ -15,6 +15,7 @@ from mcpcompose.errors import (
     ImageMissing,
     InstanceMissing,
     NameTaken,
+    Position,
     Problem,
     SecretMissing,
     UsageError,
@@ -115,7 +116,7 @@ async def test_an_invalid_file_changes_nothing_and_its_problem_shows_until_it_is
 
     assert stage.running == {"team-a-1": 1}
     assert isinstance(stage.controller.status().problem, FileProblems)
-    assert [record.message for record in caplog.records] == ["file not used"]
+    assert [record.message for record in caplog.records] == ["round not done"]
 
     stage.loaded = good
     await stage.controller.look()
@@ -153,6 +154,19 @@ async def test_a_server_whose_image_does_not_exist_costs_only_itself(stage: Stag
     assert "bad" in stage.controller.status().errors
 
 
+async def test_a_new_image_that_does_not_exist_leaves_the_old_instance_serving(stage: Stage) -> None:
+    stage.have(a="one:1")
+    await stage.controller.apply()
+    stage.have(a="nowhere:1")
+
+    outcome = await stage.controller.look()
+
+    assert isinstance(outcome.errors["a"], ImageMissing)
+    assert stage.running == {"team-a-1": 1}
+    assert stage.serving.states["a"] == "attached"
+    assert "a" in stage.controller.status().errors
+
+
 async def test_a_server_that_failed_is_tried_again_later_and_at_once_when_somebody_asks(stage: Stage) -> None:
     stage.have(bad="nowhere:1")
     await stage.controller.apply()
@@ -175,7 +189,7 @@ async def test_a_server_starts_after_those_it_depends_on_even_when_they_fail(sta
     await stage.controller.apply()
 
     story = stage.serving.story
-    assert story.index("b attached") < story.index("a starting")
+    assert story.index("b attached") < story.index("a attached")
     assert stage.running == {"team-a-1": 1, "team-b-1": 1}
 
 
@@ -320,11 +334,14 @@ async def test_a_crashed_gateways_instances_are_adopted_and_its_strays_removed(s
 
     outcome = await stage.fresh().apply()
 
-    assert str(outcome.plan) == """\
+    assert (
+        str(outcome.plan)
+        == """\
 gone: stop team-gone-1 (no longer declared)
 gone: remove team-gone-1 (no longer declared)
 a: start team-a-1 (attach lost)
 web: connect to team-web-1 (attach lost)"""
+    )
     assert stage.running == {"team-a-1": 2, "team-web-1": 1}
 
 
@@ -370,9 +387,7 @@ async def test_missing_secrets_are_named_all_at_once_before_anything_starts(stag
         "secret `x` of servers `a`, `b` is missing (environment variable `NOT_X`: not set)\n"
         f"secret `y` of server `b` is missing (file `{stage.folder}/nowhere`: no such file or directory)"
     )
-    assert caught.value.hint == (
-        f"set the environment variable `NOT_X`\nwrite the value to `{stage.folder}/nowhere`"
-    )
+    assert caught.value.hint == (f"set the environment variable `NOT_X`\nwrite the value to `{stage.folder}/nowhere`")
     assert not stage.world.instances
 
 
@@ -517,3 +532,55 @@ async def test_a_project_that_gets_another_name_leaves_nothing_under_the_old_one
     assert not stage.world.networks
     assert not (await stage.fresh().apply()).errors
     assert list(stage.world.instances) == ["renamed-a-1"]
+
+
+async def test_a_name_that_is_taken_by_somebody_else_leaves_the_last_good_state_running(stage: Stage) -> None:
+    stage.have(a="one:1")
+    await stage.controller.apply()
+    other = Stage(stage.folder, owner=STRANGER)
+    other.world = stage.world
+    other.fresh()
+    other.write(project(stage.folder, name="taken", servers={"a": {"image": "two:1"}}))
+    await other.controller.apply()
+    before = dict(stage.running)
+    stage.write(project(stage.folder, name="taken", servers={"a": {"image": "one:1"}}))
+
+    await stage.controller.look()
+
+    assert stage.running == before
+    assert isinstance(stage.controller.status().problem, NameTaken)
+    assert stage.controller.status().project.name == "team"
+
+
+async def test_a_new_file_with_a_mistake_in_it_is_watched_too(stage: Stage) -> None:
+    stage.have(a="one:1")
+    await stage.controller.apply()
+    included = stage.folder / "included.yaml"
+    stage.loaded = FileProblems((Problem("tabs", Position(included, 1, 1)),))
+
+    await stage.controller.look()
+
+    assert included in stage.controller.files()
+
+
+async def test_an_engine_that_is_gone_for_many_rounds_is_logged_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    up = True
+    stage.fresh(MemoryEngine(stage.programs, world=stage.world, reachable=lambda: up))
+    stage.have(a="one:1")
+    await stage.controller.apply()
+    up = False
+
+    for _ in range(3):
+        await stage.controller.look()
+
+    assert [record.message for record in caplog.records] == ["round not done"]
+    assert isinstance(stage.controller.status().problem, EngineUnreachable)
+
+
+async def test_up_of_a_server_that_is_not_declared_is_an_error(stage: Stage) -> None:
+    stage.have(a="one:1")
+
+    with pytest.raises(UsageError, match="`nope`"):
+        await stage.controller.apply(ApplyRequest(servers=frozenset({"nope"})))

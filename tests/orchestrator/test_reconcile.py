@@ -18,7 +18,9 @@ def plan(before: ObservedState, after: Project, **keys: Any) -> str:
 def test_a_first_up_makes_everything_with_its_cause() -> None:
     first = servers(db={"image": "db:1", "volumes": ["data:/data"]}, web=HTTP)
 
-    assert plan(ObservedState(), first) == """\
+    assert (
+        plan(ObservedState(), first)
+        == """\
 create volume team_data (not there yet)
 db: get image db:1 (image not there yet)
 db: create team-db-1 (not there yet)
@@ -27,6 +29,7 @@ web: get image web:1 (image not there yet)
 web: create network team-web (not there yet)
 web: create team-web-1 (not there yet)
 web: start team-web-1 (not there yet)"""
+    )
 
 
 def test_an_unchanged_file_plans_nothing() -> None:
@@ -39,12 +42,15 @@ def test_an_unchanged_file_plans_nothing() -> None:
 def test_a_changed_image_replaces_only_the_server_that_changed() -> None:
     before = after_up(servers(db="db:1", api="api"))
 
-    assert plan(before, servers(db="db:2", api="api")) == """\
+    assert (
+        plan(before, servers(db="db:2", api="api"))
+        == """\
+db: get image db:2 (image changed)
 db: stop team-db-1 (image changed)
 db: remove team-db-1 (image changed)
-db: get image db:2 (image changed)
 db: create team-db-1 (image changed)
 db: start team-db-1 (image changed)"""
+    )
 
 
 def test_each_kind_of_change_has_its_own_cause() -> None:
@@ -63,9 +69,7 @@ def test_each_kind_of_change_has_its_own_cause() -> None:
 
 
 def test_several_changes_are_all_named() -> None:
-    found = reconcile(
-        wanted(servers(db={"image": "db:2", "environment": {"A": "1"}})), after_up(servers(db="db:1"))
-    )
+    found = reconcile(wanted(servers(db={"image": "db:2", "environment": {"A": "1"}})), after_up(servers(db="db:1")))
     assert found.steps[0].cause == "image and environment changed"
 
 
@@ -103,9 +107,12 @@ def test_a_second_instance_of_a_server_is_a_stray() -> None:
     before = after_up(what)
     second = replace(before.instances[0], name="team-db-2")
 
-    assert plan(replace(before, instances=(*before.instances, second)), what) == """\
+    assert (
+        plan(replace(before, instances=(*before.instances, second)), what)
+        == """\
 db: stop team-db-2 (no longer declared)
 db: remove team-db-2 (no longer declared)"""
+    )
 
 
 def test_named_volumes_stay_when_nobody_declares_them() -> None:
@@ -149,23 +156,29 @@ def test_a_server_stopped_on_purpose_is_stopped_and_stays_so() -> None:
 def test_a_network_left_alone_by_an_interrupted_run_is_made_anew() -> None:
     what = servers(web=HTTP)
 
-    assert plan(ObservedState(networks=("team-web",), images=(("web:1", "x"),)), what) == """\
+    assert (
+        plan(ObservedState(networks=("team-web",), images=(("web:1", "x"),)), what)
+        == """\
 web: remove network team-web (left by an interrupted run)
 web: create network team-web (not there yet)
 web: create team-web-1 (not there yet)
 web: start team-web-1 (not there yet)"""
+    )
 
 
 def test_a_network_that_gets_a_way_out_is_made_anew() -> None:
     before = after_up(servers(web=HTTP))
 
-    assert plan(before, servers(web={**HTTP, "network": "open"})) == """\
+    assert (
+        plan(before, servers(web={**HTTP, "network": "open"}))
+        == """\
 web: stop team-web-1 (network changed)
 web: remove team-web-1 (network changed)
 web: remove network team-web (network changed)
 web: create network team-web (network changed)
 web: create team-web-1 (network changed)
 web: start team-web-1 (network changed)"""
+    )
 
 
 def test_a_network_that_is_gone_brings_its_server_back() -> None:
@@ -209,24 +222,37 @@ def test_a_server_waits_for_those_it_depends_on() -> None:
     assert found.after == (("a", ("b",)),)
 
 
+def test_a_host_command_gets_no_network() -> None:
+    found = wanted(servers(a={"process": ["x"], "transport": {"http": {"port": 1}}, "network": "isolated"}))
+
+    assert found.networks == ()
+    assert found.instances[0].network == "none"
+
+
 def test_a_label_of_another_version_is_replaced() -> None:
     old = ObservedInstance("team-db-1", "db", "0.abc", running=False, attached=False)
 
-    assert plan(ObservedState(instances=(old,), images=(("db:1", "x"),)), servers(db="db:1")) == """\
+    assert (
+        plan(ObservedState(instances=(old,), images=(("db:1", "x"),)), servers(db="db:1"))
+        == """\
 db: remove team-db-1 (definition changed)
 db: create team-db-1 (definition changed)
 db: start team-db-1 (definition changed)"""
+    )
 
 
 def test_down_removes_everything_and_keeps_volumes_unless_asked() -> None:
     before = after_up(servers(db={"image": "db:1", "volumes": ["data:/data"]}, web=HTTP))
 
-    assert str(teardown(before, volumes=False)) == """\
+    assert (
+        str(teardown(before, volumes=False))
+        == """\
 db: stop team-db-1 (down)
 db: remove team-db-1 (down)
 web: stop team-web-1 (down)
 web: remove team-web-1 (down)
 web: remove network team-web (down)"""
+    )
     assert str(teardown(before, volumes=True)).endswith("\nremove volume team_data (down)")
 
 

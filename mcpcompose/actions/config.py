@@ -1,0 +1,44 @@
+"""Load, check and show the file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mcpcompose.actions.locate import Place
+from mcpcompose.errors import McpComposeError
+
+if TYPE_CHECKING:
+    from mcpcompose.config.load import Loaded
+
+
+def load(place: Place) -> Loaded:
+    """The project of *place*. Raises `FileProblems` with everything that is wrong."""
+    from mcpcompose.config.load import load as load_request
+
+    return load_request(place.request())
+
+
+def server_names(place: Place) -> tuple[str, ...]:
+    """The servers that the file declares; none when it cannot be loaded."""
+    try:
+        return tuple(load(place).project.servers)
+    except McpComposeError:
+        return ()
+
+
+def printable(loaded: Loaded) -> dict[str, Any]:
+    """The resolved file, with references instead of values."""
+    return loaded.printable()
+
+
+def as_yaml(loaded: Loaded) -> str:
+    """The same as YAML."""
+    from mcpcompose.config.document import dump
+
+    return dump(printable(loaded)).rstrip("\n")
+
+
+def explain(loaded: Loaded, key: str) -> dict[str, Any]:
+    """Where the value at the dotted *key* came from, and which hardened default it replaces."""
+    origin = loaded.origin(key)
+    return {"key": key, "value": origin.value, "origin": str(origin), "relaxes": origin.relaxed}

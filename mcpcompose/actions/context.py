@@ -1,0 +1,187 @@
+"""The composition root: picks the engines, the places of keys, tokens and approvals, and makes one gateway of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from mcpcompose.actions.clients import token_file
+from mcpcompose.actions.locate import Place, load_request
+from mcpcompose.actions.port import port_for
+from mcpcompose.actions.record import Record, read_record, write_record
+from mcpcompose.auth.tokens import Tokens
+from mcpcompose.engine.base import Endpoint, Engine
+from mcpcompose.gateway.gateway import ProjectGateway
+from mcpcompose.log import ServerLogs
+from mcpcompose.orchestrator.approval import approvals_of
+from mcpcompose.orchestrator.controller import Controller
+from mcpcompose.orchestrator.key import digest_key
+from mcpcompose.orchestrator.round import Place as OrchestratorPlace
+from mcpcompose.paths import ProjectPaths
+from mcpcompose.redact import Redactor
+from mcpcompose.spec.project import Project
+
+if TYPE_CHECKING:
+    from mcpcompose.config.load import Loaded
+
+_ENGINE_VARIABLES: Final = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+
+
+def make_engine(
+    kind: str, paths: ProjectPaths, log: Callable[[str, bytes], None], environ: Mapping[str, str]
+) -> Engine:
+    """The engine of *kind*; its library is imported only here."""
+    if kind == "process":
+        from mcpcompose.engine.process import ProcessEngine
+
+        return ProcessEngine(paths, log, environ)
+    from mcpcompose.engine.docker import DockerEngine
+    from mcpcompose.engine.mixed import MixedEngine
+    from mcpcompose.engine.process import ProcessEngine
+
+    return MixedEngine(DockerEngine(paths, log, environ), ProcessEngine(paths, log, environ))
+
+
+def orchestrator_place(place: Place, redactor: Redactor) -> OrchestratorPlace:
+    """Where the project runs, for the orchestrator."""
+    paths = place.paths.make()
+    return OrchestratorPlace(
+        owner=place.owner,
+        home=place.options.home,
+        approvals=approvals_of(paths),
+        redactor=redactor,
+        key=digest_key(paths),
+        protected=(paths.runtime, paths.state, paths.cache),
+    )
+
+
+class Engines:
+    """The engines of one process, each made once, and the project's record of those it used."""
+
+    def __init__(self, place: Place, log: Callable[[str, bytes], None]) -> None:
+        self._place = place
+        self._log = log
+        self._made: dict[tuple[str, ...], Engine] = {}
+        self.environ: Mapping[str, str] = place.options.environ
+
+    def __call__(self, project: Project) -> Engine:
+        """The engine of *project*; recorded before anything is made on it."""
+        remember(self._place, lambda record: record.on_engine(project.engine))
+        return self.of_kind(project.engine)
+
+    def of_kind(self, kind: str) -> Engine:
+        """The engine of *kind*, where the environment of the last `up` says."""
+        key = (kind, *(self.environ.get(name, "") for name in _ENGINE_VARIABLES if kind == "docker"))
+        if key not in self._made:
+            self._made[key] = make_engine(kind, self._place.paths, self._log, self.environ)
+        return self._made[key]
+
+    async def close(self) -> None:
+        """Let go of all."""
+        for engine in self._made.values():
+            await engine.close()
+        self._made.clear()
+
+
+class Context:
+    """Everything that one gateway process is made of."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.paths = place.paths.make()
+        self.redactor = Redactor()
+        self.logs = ServerLogs(self.paths.logs, self.redactor, project=place.name)
+        self.engines = Engines(place, self.logs)
+        self.source = Source(place)
+        self.gateway = ProjectGateway(
+            cache=self.paths.tool_lists,
+            tokens=Tokens(token_file(self.paths)),
+            restart=self._restart,
+            redact=self.redactor.text,
+        )
+        self.serving = ListeningGateway(self.gateway, place)
+        self.controller = Controller(
+            load=self.source.load,
+            engine_for=self.engines,
+            serving=self.serving,
+            place=orchestrator_place(place, self.redactor),
+            host=place.options.environ,
+        )
+
+    async def _restart(self, server: str) -> Endpoint:
+        return await self.controller.restart_instance(server)
+
+    async def close(self) -> None:
+        """Stop serving and let go of the engines; instances are left as they are."""
+        await self.gateway.stop()
+        await self.engines.close()
+        self.logs.close()
+
+
+class Source:
+    """What is loaded: the files of the last `up`. Without *watch* they are read once for it."""
+
+    def __init__(self, place: Place) -> None:
+        self.wire: Mapping[str, Any] = place.wire()
+        self.watch = True
+        self._loaded: Loaded | None = None
+
+    def forget(self) -> None:
+        """Read them anew the next time."""
+        self._loaded = None
+
+    async def load(self) -> Loaded:
+        """Load them, in a thread. Raises `FileProblems`."""
+        if self._loaded is not None and not self.watch:
+            return self._loaded
+        from mcpcompose.config.load import load
+
+        self._loaded = await asyncio.to_thread(load, load_request(self.wire))
+        return self._loaded
+
+
+class ListeningGateway:
+    """
+    The gateway as the orchestrator sees it; listens from the first project on.
+
+    What is declared is served at once, from cached lists, while its servers still start.
+    """
+
+    def __init__(self, gateway: ProjectGateway, place: Place) -> None:
+        self._gateway = gateway
+        self._place = place
+        self._opened: asyncio.Task[None] | None = None
+        self.starting, self.attach = gateway.starting, gateway.attach
+        self.detach, self.failed, self.stopped = gateway.detach, gateway.failed, gateway.stopped
+
+    def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+        """Serve *project* from now on. Raises `McpComposeError` when its port is taken."""
+        port = None
+        if self._opened is None:
+            record = read_record(self._place.paths.state)
+            port = port_for(project.gateway, record.port if record else None, self._place.owner.id)
+        self._gateway.declare(project, fingerprints)
+        if port is not None:
+            self._opened = asyncio.get_running_loop().create_task(self._open(project, port))
+
+    async def opened(self) -> None:
+        """Wait until it listens. Raises `McpComposeError` when it cannot."""
+        if self._opened is not None:
+            await asyncio.shield(self._opened)
+
+    async def _open(self, project: Project, port: int) -> None:
+        url = await self._gateway.start(project.gateway.listen, port, self._place.paths.stdio_socket)
+        remember(self._place, lambda record: record.listening(url, None if project.gateway.port else port))
+
+
+def remember(place: Place, change: Callable[[Record], Record]) -> None:
+    """Change the project's record."""
+    place.paths.make()
+    record = read_record(place.paths.state) or Record(place.name, str(place.directory), ())
+    write_record(place.paths.state, change(record))
+
+
+def log_level(environ: Mapping[str, str]) -> int:
+    """How much our own log says: `MCP_COMPOSE_DEBUG` for all of it."""
+    return 10 if environ.get("MCP_COMPOSE_DEBUG") else 20

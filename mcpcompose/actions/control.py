@@ -1,0 +1,272 @@
+"""What the running gateway does when it is asked: the answers of its admin API (`gateway.admin.Control`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from mcpcompose.actions.context import Context, remember
+from mcpcompose.actions.report import plan_as_json, problem_as_json, server_as_json, step_as_json
+from mcpcompose.actions.version import version_number
+from mcpcompose.auth.tokens import DEFAULT_PROFILE
+from mcpcompose.config.watch import changes
+from mcpcompose.errors import McpComposeError
+from mcpcompose.orchestrator.outcome import OnEvent, Outcome
+from mcpcompose.orchestrator.requests import ApplyRequest
+from mcpcompose.upstream.base import State
+
+Json = Mapping[str, Any]
+_LOOK_EVERY: Final = 0.02
+_UNSETTLED: Final = frozenset({State.WAITING, State.STARTING})
+_FINE: Final = frozenset({State.READY, State.STOPPED})
+_SPARE: Final = 5.0
+"""Seconds beyond the longest `timeouts.start` until a server that has not settled is left to itself."""
+
+
+class GatewayControl:
+    """
+    The control of one gateway process. *ended* is set when it is to end.
+
+    Until something was applied it has nothing to do; `is_idle` tells its owner to end it.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._controller = context.controller
+        self._busy = 0
+        self.has_applied = False
+        self._is_down = False
+        self._rounds: asyncio.Task[None] | None = None
+        self._since = time.time()
+        self.ended = asyncio.Event()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing was ever applied, and nobody is asking for it just now."""
+        return not self.has_applied and not self._busy
+
+    # --- asked over the admin socket ---------------------------------------------------------------------------------
+
+    async def status(self) -> Json:
+        """Everything `ps` shows."""
+        status = self._controller.status()
+        context = self._context
+        project = status.project
+        return {
+            "project": context.place.name,
+            "directory": str(context.place.directory),
+            "files": list(context.source.wire["files"]),
+            "engine": project.engine if project else None,
+            "endpoint": context.gateway.url,
+            "gateway": {
+                "pid": os.getpid(),
+                "version": version_number(),
+                "since": self._since,
+                "watch": context.source.watch,
+            },
+            "servers": [server_as_json(one) for one in context.gateway.status()] if project else [],
+            "problem": problem_as_json(status.problem) if status.problem else None,
+            "unapproved": [
+                {"hash": form.hash, "kind": form.kind, "subject": form.subject, "text": form.text}
+                for form in status.pending
+            ],
+        }
+
+    async def apply(self, request: Json) -> AsyncIterator[Json]:
+        """Serve this file from now on; `dry_run` only plans, `wake` only looks again at the one that is served."""
+        self._busy += 1
+        try:
+            if request.get("wake"):
+                self._controller.wake()
+                return
+            if request.get("dry_run"):
+                yield await self._planned(request)
+                return
+            before = not self.has_applied
+            async for event in self._doing(lambda tell: self._apply(request, tell)):
+                if isinstance(event, Outcome):
+                    async for settling in self._settling({step.server for step in event.plan.steps}):
+                        yield settling
+                    yield self._done(event, changed=before or bool(event.plan))
+                else:
+                    yield event
+        finally:
+            self._busy -= 1
+
+    async def down(self, request: Json) -> AsyncIterator[Json]:
+        """Take everything down and end."""
+        await self._stop_rounds()
+        volumes = request.get("volumes") is True
+        self._is_down = True
+        async for event in self._doing(lambda tell: self._controller.down(volumes=volumes, on_event=tell)):
+            if isinstance(event, Outcome):
+                if event.ok:
+                    remember(self._context.place, lambda record: replace(record, engines=()))
+                yield self._done(event, changed=bool(event.plan))
+            else:
+                yield event
+        self.ended.set()
+
+    def start(self, servers: Sequence[str]) -> AsyncIterator[Json]:
+        """Start servers; none named means all."""
+        return self._per_server(self._controller.start, servers)
+
+    def stop(self, servers: Sequence[str]) -> AsyncIterator[Json]:
+        """Stop servers; none named means all."""
+        return self._per_server(self._controller.stop, servers)
+
+    def restart(self, servers: Sequence[str]) -> AsyncIterator[Json]:
+        """Restart servers; none named means all."""
+        return self._per_server(self._controller.restart, servers)
+
+    async def logs(self, servers: Sequence[str], *, follow: bool, tail: int | None) -> AsyncIterator[Json]:
+        """Lines of the servers' logs."""
+        logs = self._context.logs
+        project = self._controller.status().project
+        for server in servers or (project.servers if project else ()):
+            for line in logs.tail(server, tail):
+                yield {"server": server, "line": line}
+        if follow:
+            async for server, line in logs.follow(servers or None):
+                yield {"server": server, "line": line}
+
+    async def tools(self, profile: str | None) -> Sequence[Json]:
+        """The exposed tools of a profile."""
+        return self._context.gateway.tools(profile or DEFAULT_PROFILE)
+
+    async def call(self, request: Json) -> Json:
+        """One call through the gateway's own pipeline."""
+        params = {"name": str(request["tool"]), "arguments": dict(request.get("arguments") or {})}
+        return await self._context.gateway.call("tools/call", params, profile=request.get("profile") or DEFAULT_PROFILE)
+
+    async def token(self, client: str, *, rotate: bool) -> Json:
+        """A client's token, made on first use, or another one."""
+        tokens = self._context.gateway.tokens
+        token = tokens.rotate(client) if rotate else tokens.token(client)
+        return {"client": client, "profile": tokens.clients[client], "token": token}
+
+    # --- asked by the process that holds it --------------------------------------------------------------------------
+
+    async def stop_everything(self, on_event: OnEvent) -> None:
+        """Stop every server; what they ran in stays, until `down`."""
+        await self._stop_rounds()
+        project = self._controller.status().project
+        if project is not None and not self._is_down:
+            await self._controller.stop(project.servers, on_event)
+
+    # --- how -------------------------------------------------------------------------------------------------------
+
+    async def _apply(self, request: Json, tell: OnEvent) -> Outcome:
+        context = self._context
+        asked = ApplyRequest(load=context.source.load, host=request["environ"], trust=tuple(request.get("trust", ())))
+        before = context.source.wire, context.source.watch, context.engines.environ
+        context.source.wire = request
+        context.source.watch = bool(request.get("watch", True))
+        context.source.forget()
+        context.engines.environ = request["environ"]
+        try:
+            outcome = await self._controller.apply(asked, tell)
+            await context.serving.opened()
+        except McpComposeError:
+            if self.has_applied:
+                context.source.wire, context.source.watch, context.engines.environ = before
+            raise
+        self.has_applied = True
+        remember(context.place, lambda record: replace(record, files=tuple(request["files"])))
+        await self._start_rounds()
+        return outcome
+
+    async def _planned(self, request: Json) -> Json:
+        from mcpcompose.actions.context import Source
+
+        source = Source(self._context.place)
+        source.wire = request
+        preview = await self._controller.preview(ApplyRequest(load=source.load, host=request["environ"]))
+        return {"event": "plan", **plan_as_json(preview)}
+
+    async def _per_server(
+        self, action: Callable[[Sequence[str], OnEvent], Awaitable[Outcome]], servers: Sequence[str]
+    ) -> AsyncIterator[Json]:
+        project = self._controller.status().project
+        chosen = tuple(servers or (project.servers if project else ()))
+        async for event in self._doing(lambda tell: action(chosen, tell)):
+            if isinstance(event, Outcome):
+                async for settling in self._settling(set(chosen)):
+                    yield settling
+                yield self._done(event, changed=bool(event.plan), only=frozenset(chosen))
+            else:
+                yield event
+
+    async def _doing(self, action: Callable[[OnEvent], Awaitable[Outcome]]) -> AsyncIterator[Json | Outcome]:
+        """What *action* tells while it goes on, then its outcome. It is finished even if nobody listens any more."""
+        told: asyncio.Queue[Json | None] = asyncio.Queue()
+
+        async def act() -> Outcome:
+            try:
+                return await action(lambda event: told.put_nowait(step_as_json(event, self._context.redactor.text)))
+            finally:
+                told.put_nowait(None)
+
+        task = asyncio.create_task(act())
+        try:
+            while (event := await told.get()) is not None:
+                yield event
+            yield await task
+        finally:
+            await asyncio.shield(asyncio.wait({task}))
+
+    async def _settling(self, touched: Collection[str]) -> AsyncIterator[Json]:
+        """
+        The states of *touched* servers and each change of the others', until none is on its way any more.
+
+        Ends at the latest some seconds after the longest start limit.
+        """
+        project = self._controller.status().project
+        limits = [server.timeouts.start for server in project.servers.values()] if project else []
+        end = time.monotonic() + max(limits, default=0.0) + _SPARE
+        shown: dict[str, str] = {}
+        for one in self._context.gateway.status():
+            if one.server not in touched and one.state is State.READY:
+                shown[one.server] = one.state
+        while True:
+            statuses = self._context.gateway.status()
+            for one in statuses:
+                if shown.get(one.server) != one.state:
+                    shown[one.server] = one.state
+                    yield {"event": "server", **server_as_json(one)}
+            if not any(one.state in _UNSETTLED for one in statuses) or time.monotonic() > end:
+                return
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def _done(self, outcome: Outcome, *, changed: bool, only: frozenset[str] | None = None) -> Json:
+        redact = self._context.redactor.text
+        statuses = [one for one in self._context.gateway.status() if only is None or one.server in only]
+        failed = {one.server: one.reason or str(one.state) for one in statuses if one.state not in _FINE}
+        failed |= {server: redact(error.message) for server, error in outcome.errors.items()}
+        project = self._controller.status().project
+        return {
+            "event": "done",
+            "project": self._context.place.name,
+            "changed": changed,
+            "failed": failed,
+            "engine": project.engine if project else None,
+            "endpoint": self._context.gateway.url,
+            "servers": [server_as_json(one) for one in statuses],
+        }
+
+    async def _start_rounds(self) -> None:
+        """Follow the engine's events and a timer, and the files if they are watched."""
+        await self._stop_rounds()
+        watched = changes(self._controller.files) if self._context.source.watch else None
+        self._rounds = asyncio.create_task(self._controller.run(watched), name="rounds")
+
+    async def _stop_rounds(self) -> None:
+        if self._rounds is None:
+            return
+        self._rounds.cancel()
+        await asyncio.wait({self._rounds})
+        self._rounds = None

@@ -1,0 +1,76 @@
+"""Fetch and build images and packages anew, without starting anything; `up` then replaces what changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from mcpcompose.actions.admin_client import Event
+from mcpcompose.actions.locate import Place
+from mcpcompose.errors import McpComposeError, UsageError
+
+if TYPE_CHECKING:
+    from mcpcompose.config.load import Loaded
+    from mcpcompose.engine.base import Engine, ImageSource
+
+_KINDS = {"pull": ("image", "package"), "build": ("build",)}
+
+
+def refresh(place: Place, verb: str, servers: Sequence[str], on_event: Callable[[Event], None]) -> dict[str, str]:
+    """
+    `pull` images and packages, or `build` images, of *servers* (none named: all that have one).
+
+    Returns what failed, with reasons. Raises `ApprovalNeeded` before anything runs that was not approved.
+    """
+    from mcpcompose.actions.config import load
+    from mcpcompose.actions.direct import run
+
+    loaded = load(place)
+    chosen = _chosen(loaded, verb, servers)
+    return run(lambda: _refresh(place, loaded, chosen, on_event)) if chosen else {}
+
+
+def _chosen(loaded: Loaded, verb: str, asked: Sequence[str]) -> list[str]:
+    declared = loaded.project.servers
+    for name in asked:
+        if name not in declared:
+            raise UsageError(f"there is no server `{name}`", hint=f"there are {', '.join(declared)}")
+    kinds = _KINDS[verb]
+    return [name for name in asked or declared if any(getattr(declared[name], kind) is not None for kind in kinds)]
+
+
+async def _refresh(
+    place: Place, loaded: Loaded, chosen: Sequence[str], on_event: Callable[[Event], None]
+) -> dict[str, str]:
+    from mcpcompose.actions.direct import engine_of, place_of
+    from mcpcompose.orchestrator.desired import desired
+    from mcpcompose.orchestrator.round import build_digests, raise_pending, unapproved
+
+    waiting = [form for form in await unapproved(loaded, place_of(place)) if form.subject in chosen]
+    if waiting:
+        raise_pending(tuple(waiting))
+    wanted = desired(loaded.project, place.owner, digests=await build_digests(loaded.project))
+    failed: dict[str, str] = {}
+    async with engine_of(place, loaded.project.engine) as engine, asyncio.TaskGroup() as group:
+        for server, source in wanted.images:
+            if server in chosen:
+                group.create_task(_one(engine, server, source, on_event, failed))
+    return failed
+
+
+async def _one(
+    engine: Engine, server: str, source: ImageSource, on_event: Callable[[Event], None], failed: dict[str, str]
+) -> None:
+    reference = source.ref if hasattr(source, "ref") else source.tag
+    step = {"event": "step", "server": server, "text": f"get {reference}"}
+    on_event({**step, "status": "started"})
+    try:
+        await engine.ensure_image(
+            source, refresh=True, progress=lambda line: on_event({"event": "progress", "server": server, "text": line})
+        )
+    except McpComposeError as error:
+        failed[server] = error.message
+        on_event({**step, "status": "failed", "detail": error.message})
+        return
+    on_event({**step, "status": "done"})

@@ -1,0 +1,47 @@
+"""Bring a project up: hand the file to the gateway that runs, start one in the background, or be it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mcpcompose.actions.admin_client import Event
+from mcpcompose.actions.locate import Place
+from mcpcompose.actions.spawn import ensure_gateway, running_gateway
+from mcpcompose.errors import McpComposeError
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How to bring it up; *watch* follows changes of the file."""
+
+    watch: bool = True
+
+
+def is_running(place: Place) -> bool:
+    """Whether a gateway of the project runs."""
+    return running_gateway(place) is not None
+
+
+def hand_over(place: Place, wish: Wish, on_event: OnEvent) -> dict[str, Any]:
+    """Give the file to the project's gateway, started if need be, and wait until the servers have settled."""
+    for event in ensure_gateway(place).apply({**place.wire(), "watch": wish.watch}):
+        if event.get("event") == "done":
+            return dict(event)
+        on_event(event)
+    raise McpComposeError("the gateway ended before it was done", hint="see `mcp-compose logs gateway`")
+
+
+def stay(place: Place, wish: Wish, on_event: OnEvent, serving: OnEvent) -> bool:
+    """
+    Be the project's gateway until it is told to end. Tells *serving* the result of the first round.
+
+    Returns whether a person interrupted it (and not `down`).
+    """
+    from mcpcompose.actions.serve import serve
+
+    first = {**place.wire(), "watch": wish.watch}
+    return serve(place, first, on_event, serving)

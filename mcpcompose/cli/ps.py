@@ -1,0 +1,87 @@
+"""`mcp-compose ps`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import typer
+
+from mcpcompose.cli.output import Output, Style
+from mcpcompose.cli.session import Format, FormatOption, session
+from mcpcompose.cli.up import NOT_ISOLATED
+
+_END = """\
+\b
+Also shows what went wrong with the last change of the file, and what waits for your approval.
+\b
+Examples:
+  mcp-compose ps
+  mcp-compose ps --format json
+"""
+_COLOURS: Final[Mapping[str, Style]] = {"ready": "green", "failed": "red", "starting": "cyan", "stopped": "dim"}
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=_END)(ps)
+
+
+def ps(context: typer.Context, form: FormatOption = Format.TABLE) -> None:
+    """Show how the servers are doing."""
+    from mcpcompose.actions.ps import status
+
+    found = session(context)
+    report = status(found.place())
+    if form is Format.JSON:
+        found.output.json(report)
+        return
+    _table(report, found.output)
+    _remarks(report, found.output)
+
+
+def _table(report: Mapping[str, Any], output: Output) -> None:
+    now = time.time()
+    rows = [
+        (
+            server["server"],
+            server["state"],
+            _age(now - server["since"]) if server.get("since") else "-",
+            str(server.get("tools") if server.get("tools") is not None else "-"),
+            server.get("era") or "-",
+            str(server.get("restarts") or 0),
+            server.get("reason") or "",
+        )
+        for server in report["servers"]
+    ]
+    output.table(("SERVER", "STATE", "SINCE", "TOOLS", "ERA", "RESTARTS", "REASON"), rows, _COLOURS)
+
+
+def _remarks(report: Mapping[str, Any], output: Output) -> None:
+    if report["gateway"] is None:
+        output.note("\nno gateway of this project runs; start it with `mcp-compose up -d`")
+    else:
+        output.note(f"\nendpoint  {report['endpoint']}")
+    if report["engine"] == "process":
+        output.warning(NOT_ISOLATED)
+    if report["problem"]:
+        output.warning("the last change of the file did not take effect; what it said before is served")
+        for problem in report["problem"]["problems"]:
+            output.error_lines(problem["message"])
+            if problem["position"]:
+                output.detail(f"  --> {problem['position']}")
+        if report["problem"].get("hint"):
+            output.hint(report["problem"]["hint"])
+    for one in report["unapproved"]:
+        output.warning(
+            f"waits for approval: {one['kind']} {one['subject']} ({one['hash'][:12]}); see `mcp-compose trust`"
+        )
+
+
+def _age(seconds: float) -> str:
+    for length, unit in _UNITS:
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return "0s"

@@ -1,0 +1,93 @@
+"""`mcp-compose trust`, and the question that `up` asks on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mcpcompose.cli.output import Output
+from mcpcompose.cli.session import Format, FormatOption, session
+from mcpcompose.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mcpcompose.actions.locate import Place
+    from mcpcompose.orchestrator.approval import Form
+
+_END = """\
+\b
+What runs on this host or widens a container takes effect only in a form that you approved on this machine.
+\b
+Examples:
+  mcp-compose trust                    show what waits for approval, in its exact form
+  mcp-compose trust 3f5a9c01           approve one form by its hash (or the start of it)
+  mcp-compose trust --all              approve everything shown
+  mcp-compose up -d --trust 3f5a9c01   approve and start, for scripts
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=_END)(trust)
+
+
+def trust(
+    context: typer.Context,
+    hashes: Annotated[list[str] | None, typer.Argument(metavar="[HASH]...", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Approve everything that waits.")] = False,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Show what needs your approval on this machine, or approve it."""
+    from mcpcompose.actions import trust as action
+
+    found = session(context)
+    place, output = found.place(), found.output
+    if hashes and everything:
+        raise UsageError("name hashes or `--all`, not both")
+    if hashes or everything:
+        approved = action.approve(place, None if everything else hashes or [])
+        if form is Format.JSON:
+            output.json({"approved": [action.as_json(one) for one in approved]})
+            return
+        for one in approved:
+            output.line(f"approved {one.hash[:12]}  {one.kind} {one.subject}")
+        if not approved:
+            output.line("nothing waits for approval")
+        return
+    _list(action.pending(place), form, output)
+
+
+def ask(place: Place, output: Output) -> bool:
+    """Show the exact forms that wait and ask for them; true when the person said yes."""
+    from mcpcompose.actions import trust as action
+
+    forms = action.pending(place)
+    if not forms:
+        return False
+    output.warning("this file needs your approval on this machine, for exactly this:")
+    for one in forms:
+        output.detail(f"\n  {one.kind} {one.subject}  ({one.hash[:12]})")
+        output.detail("".join(f"    {line}\n" for line in one.text.splitlines()).rstrip())
+    answer = output.ask("\napprove? [y/N] ")
+    if answer.lower() not in {"y", "yes"}:
+        return False
+    action.approve(place, [one.hash for one in forms])
+    return True
+
+
+def _list(forms: Sequence[Form], form: Format, output: Output) -> None:
+    from mcpcompose.actions.trust import as_json
+
+    if form is Format.JSON:
+        output.json({"pending": [as_json(one) for one in forms]})
+        return
+    if not forms:
+        output.line("nothing waits for approval")
+        return
+    for one in forms:
+        output.line(f"{one.hash[:12]}  {one.kind} {one.subject}")
+        for line in one.text.splitlines():
+            output.line(f"    {line}")
+    output.note("\napprove with `mcp-compose trust HASH...` or `mcp-compose trust --all`")

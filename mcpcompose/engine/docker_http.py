@@ -1,0 +1,46 @@
+"""Single requests to the engine's API on a connection of their own, for calls that may take long: no thread waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Final
+
+from mcpcompose.engine.docker_client import DockerClient
+from mcpcompose.errors import EngineError, EngineUnreachable, InstanceMissing
+
+LINE_LIMIT: Final = 1 << 20
+ANSWER_LIMIT: Final = 1 << 20
+MARGIN: Final = 30.0
+_NOT_FOUND: Final = 404
+_FAILED: Final = 400
+
+
+async def post(client: DockerClient, path: str, doing: str, *, seconds: float) -> None:
+    """POST to *path* and wait up to *seconds* (and a margin). Raises `InstanceMissing` and `EngineError`."""
+    version = await client.ready()
+    reader, writer = await client.address.open(LINE_LIMIT)
+    try:
+        async with asyncio.timeout(seconds + MARGIN):
+            request = f"POST /v{version}{path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            writer.write(request.encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = b"" if b" 204 " in head.split(b"\r\n", 1)[0] else await reader.read(ANSWER_LIMIT)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        raise EngineUnreachable(f"cannot {doing}: the engine does not answer") from error
+    finally:
+        writer.close()
+    words = head.split(b" ", 2)
+    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    if status == _NOT_FOUND:
+        raise InstanceMissing(f"cannot {doing}: it is gone")
+    if status >= _FAILED or not status:
+        raise EngineError(f"cannot {doing}: {_message(body)}")
+
+
+def _message(body: bytes) -> str:
+    start, end = body.find(b"{"), body.rfind(b"}")
+    try:
+        return str(json.loads(body[start : end + 1])["message"])
+    except (ValueError, KeyError, TypeError):
+        return "the engine refused"

@@ -1,0 +1,167 @@
+"""
+Every key of the file has an effect or is refused: a key that is parsed and ignored would be a lie.
+
+`EFFECTS` names, for each key, the module that reads it and the expression it is read from; the test looks the
+expression up in the module's syntax tree. `REFUSED` is the loader's own table.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from mcpcompose.config.load import Request, load
+from mcpcompose.config.refuse import COMPOSE, NOT_YET, NOT_YET_VALUES, Pattern
+from mcpcompose.config.shape import key_paths
+from mcpcompose.errors import FileProblems
+
+PACKAGE = Path(__file__).parent.parent.parent / "mcpcompose"
+DESIRED = "orchestrator/desired.py"
+RESOLVER = "secrets/resolver.py"
+LOAD = "config/load.py"
+SLOT = "upstream/slot.py"
+COMPILER = "gateway/compiler.py"
+
+EFFECTS: dict[str, tuple[str, str]] = {
+    "name": (LOAD, "file.name"),
+    "include": ("config/include.py", "tree.get('include')"),
+    "engine": (LOAD, "bound.file.engine"),
+    "servers": ("orchestrator/round.py", "self.project.servers"),
+    "secrets": ("orchestrator/round.py", "project.secrets"),
+    "profiles": (COMPILER, "project.profiles"),
+    "clients": ("gateway/gateway.py", "project.clients"),
+    "gateway": ("gateway/gateway.py", "project.gateway"),
+    "runners": (DESIRED, "project.runners"),
+    "runners.pypi": (DESIRED, "project.runners.pypi"),
+    "runners.npm": (DESIRED, "project.runners.npm"),
+    "gateway.listen": ("actions/context.py", "project.gateway.listen"),
+    "gateway.port": ("actions/port.py", "gateway.port"),
+    "gateway.auth": ("gateway/gateway.py", "project.gateway.auth"),
+    "gateway.limits": ("gateway/gateway.py", "project.gateway.limits"),
+    "gateway.limits.body": ("gateway/gateway.py", "project.gateway.limits.body"),
+    "gateway.limits.result": ("upstream/supervisor.py", "project.gateway.limits.result"),
+    "profiles.*.servers": (COMPILER, "profile.servers"),
+    "profiles.*.tools": (COMPILER, "profile.tools"),
+    "clients.*.profile": ("gateway/gateway.py", "client.profile"),
+    "secrets.*.*.environment": ("secrets/providers.py", "source.environment"),
+    "secrets.*.*.file": ("secrets/providers.py", "source.file"),
+    "secrets.*.*.command": ("secrets/providers.py", "source.command"),
+    "secrets.*.*.dotenv": ("secrets/providers.py", "source.dotenv"),
+    "secrets.*.*.dotenv.file": ("secrets/providers.py", "source.dotenv.file"),
+    "secrets.*.*.dotenv.key": ("secrets/providers.py", "source.dotenv.key"),
+    **{
+        f"servers.*.{key}": (DESIRED, f"server.{key}")
+        for key in (
+            "image", "build", "package", "process", "runner", "command", "args", "entrypoint", "environment", "secrets",
+            "network", "volumes", "tmpfs", "read_only", "user", "working_dir", "cpus", "mem_limit", "pids_limit",
+            "shm_size", "extra_hosts", "dns", "platform", "pull_policy", "labels", "init", "privileged", "cap_add",
+            "devices", "security_opt", "pid", "ipc", "userns_mode", "unsafe", "depends_on", "stop_grace_period",
+        )
+    },
+    "servers.*.url": (RESOLVER, "server.url"),
+    "servers.*.headers": (RESOLVER, "server.headers"),
+    "servers.*.env_file": ("config/complete.py", "server.env_file"),
+    "servers.*.build.context": (DESIRED, "build.context"),
+    "servers.*.build.dockerfile": (DESIRED, "build.dockerfile"),
+    "servers.*.build.args": (DESIRED, "build.args"),
+    "servers.*.build.target": (DESIRED, "build.target"),
+    "servers.*.transport": (DESIRED, "server.http"),
+    "servers.*.transport.http": (DESIRED, "server.http"),
+    "servers.*.transport.http.port": (DESIRED, "server.http.port"),
+    "servers.*.transport.http.path": (DESIRED, "server.http.path"),
+    "servers.*.volumes.*.type": (DESIRED, "volume.type"),
+    "servers.*.volumes.*.source": (DESIRED, "v.source"),
+    "servers.*.volumes.*.target": (DESIRED, "volume.target"),
+    "servers.*.volumes.*.read_only": (DESIRED, "volume.read_only"),
+    "servers.*.secrets.*.source": (DESIRED, "use.source"),
+    "servers.*.secrets.*.env": (DESIRED, "use.env"),
+    "servers.*.secrets.*.target": (DESIRED, "use.target"),
+    "servers.*.tools": (COMPILER, "server.tools"),
+    "servers.*.tools.allow": (COMPILER, "server.tools.allow"),
+    "servers.*.tools.deny": (COMPILER, "server.tools.deny"),
+    "servers.*.tools.rename": (COMPILER, "server.tools.rename"),
+    "servers.*.prefix": (COMPILER, "server.prefix"),
+    "servers.*.instructions": (COMPILER, "project.servers[name].instructions"),
+    "servers.*.era": (SLOT, "self._spec.era"),
+    "servers.*.restart": (SLOT, "self._spec.restart"),
+    "servers.*.timeouts": (SLOT, "self._spec.timeouts"),
+    "servers.*.timeouts.connect": (SLOT, "self._spec.timeouts.connect"),
+    "servers.*.timeouts.start": (SLOT, "self._spec.timeouts.start"),
+    "servers.*.timeouts.call": (SLOT, "self._spec.timeouts.call"),
+    "servers.*.timeouts.total": (SLOT, "self._spec.timeouts.total"),
+    "servers.*.scope": ("config/refuse.py", "NOT_YET_VALUES"),  # only its default is left
+}  # fmt: skip
+
+KEYS = sorted({".".join(path) for path in key_paths()})
+
+
+@cache
+def expressions(module: str) -> frozenset[str]:
+    tree = ast.parse((PACKAGE / module).read_text())
+    return frozenset(
+        ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.expr | ast.pattern | ast.Name)
+    )
+
+
+def is_refused(key: str) -> bool:
+    parts = tuple(key.split("."))
+    return any(parts[:end] in NOT_YET for end in range(1, len(parts) + 1))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_is_refused_or_read_where_its_effect_is(key: str) -> None:
+    if is_refused(key):
+        assert key not in EFFECTS
+        return
+    module, expression = EFFECTS[key]
+    assert expression in expressions(module)
+
+
+def test_no_effect_is_named_for_a_key_that_does_not_exist() -> None:
+    assert set(EFFECTS) <= set(KEYS)
+
+
+def test_a_key_that_is_not_supported_says_so_in_its_description() -> None:
+    from mcpcompose.config.schema import json_schema
+
+    schema = json_schema()
+    servers = schema["$defs"]["Server"]["properties"]
+    for pattern in NOT_YET:
+        if pattern[0] == "servers" and len(pattern) == 3:
+            assert "not supported yet" in servers[pattern[2]]["description"]
+        elif len(pattern) == 1:
+            assert "not supported yet" in schema["properties"][pattern[0]]["description"]
+
+
+VALUES = [(pattern, word) for pattern, words in NOT_YET_VALUES.items() for word in words]
+
+
+@pytest.mark.parametrize(("pattern", "value"), [*((p, {"x": "y"}) for p in (*NOT_YET, *COMPOSE)), *VALUES], ids=str)
+def test_a_refused_key_is_refused_with_its_place_and_nothing_else(
+    pattern: Pattern, value: object, tmp_path: Path
+) -> None:
+    import json
+
+    nested: object = value
+    for key in reversed(pattern[2:] if pattern[0] in ("servers", "secrets") else pattern):
+        nested = [nested] if key == "*" else {key: nested}
+    file: dict[str, object] = {"servers": {"a": {"image": "x"}}}
+    if pattern[0] == "servers":
+        assert isinstance(nested, dict)
+        file = {"servers": {"a": {"image": "x", **nested}}}
+    elif pattern[0] == "secrets":
+        file["secrets"] = {"a": nested}
+    else:
+        assert isinstance(nested, dict)
+        file.update(nested)
+    (tmp_path / "mcp-compose.yaml").write_text(json.dumps(file))
+
+    with pytest.raises(FileProblems) as caught:
+        load(Request(files=(), directory=tmp_path, environ={}, home=tmp_path))
+
+    (problem,) = caught.value.problems
+    assert "not supported yet" in problem.message or "is not a key here" in problem.message
+    assert problem.position is not None

@@ -1,0 +1,47 @@
+"""What every test may rely on: with the marker `docker` an engine answers, with `real` the clients are there."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import pytest
+
+STRICT = os.environ.get("CI") == "true" or bool(os.environ.get("MCP_COMPOSE_TEST_STRICT"))
+
+
+@functools.cache
+def _engine_problem() -> str | None:
+    from harness.containers import engine_problem
+
+    return engine_problem()
+
+
+@functools.cache
+def _clients_problem() -> str | None:
+    for variable in ("MCP_COMPOSE_TEST_NODE", "MCP_COMPOSE_TEST_INSPECTOR"):
+        if not Path(os.environ.get(variable, "/nowhere")).exists():
+            return f"{variable} names no file; `eval $(scripts/clients)` brings it"
+    return None
+
+
+@pytest.fixture(autouse=True)
+def _what_the_markers_need(request: pytest.FixtureRequest) -> None:
+    """A missing engine or client fails where tests must be whole, and skips on a developer's machine."""
+    needs = [("docker", _engine_problem), ("real", _clients_problem)]
+    for marker, problem in needs:
+        if request.node.get_closest_marker(marker) and (reason := problem()):
+            (pytest.fail if STRICT else pytest.skip)(reason)
+
+
+@pytest.fixture
+def scale() -> int:
+    """1 here, 10 in `scripts/soak`: the long rows run whole there."""
+    return int(os.environ.get("MCP_COMPOSE_TEST_SCALE", "1"))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """This repository's folder."""
+    return Path(__file__).parent.parent

@@ -1,0 +1,84 @@
+"""Every example runs as its README says, with the runner image that is at hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.containers import Containers
+from harness.workspace import Workspace, text
+
+pytestmark = [pytest.mark.docker, pytest.mark.real, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, repository: Path) -> Iterator[Workspace]:
+    """A copy of the example that the test names, under a project name of its own."""
+    workspace = Workspace(TEAM_TOKEN="token of the team", TEAM_API_KEY="key of the team")
+    view = Containers(workspace.name)
+    shutil.rmtree(workspace.directory)
+    shutil.copytree(repository / "examples" / request.param, workspace.directory)
+    text_of_file = workspace.file.read_text()
+    workspace.file.write_text(text_of_file.replace(f"name: {request.param}", f"name: {workspace.name}"))
+    yield workspace
+    workspace.destroy()
+    left = view.leftovers()
+    view.remove_all()
+    assert not left
+
+
+@pytest.mark.parametrize("example", ["filesystem-and-secrets"], indirect=True)
+async def test_filesystem_and_secrets(example: Workspace) -> None:
+    example.up(bound=600)
+    example.when_ready(bound=120)
+
+    async with example.client() as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        note = text(await client.call_tool("files__read_text_file", {"path": "/data/note.txt"}))
+
+    assert "files__write_file" not in names
+    assert "can read" in note
+    assert "token of the team" not in example.run("config").stdout
+
+
+@pytest.mark.parametrize("example", ["team-profiles"], indirect=True)
+async def test_team_profiles(example: Workspace) -> None:
+    example.up(bound=600)
+    example.when_ready(bound=120)
+
+    async with example.client(path="/profiles/developer/mcp", name="editor") as client:
+        developer = {tool.name for tool in (await client.list_tools()).tools}
+        assert "42" in text(await client.call_tool("demo__add", {"a": 2, "b": 40}))
+    async with example.client(path="/profiles/marketing/mcp", name="assistant") as client:
+        marketing = {tool.name for tool in (await client.list_tools()).tools}
+
+    assert {"demo__echo", "demo__add"} <= developer
+    assert "demo__get-env" not in developer
+    assert "memory__read_graph" in marketing
+    assert "memory__create_entities" not in marketing
+    assert not any(name.startswith("demo__") for name in marketing)
+
+
+@pytest.mark.parametrize("example", ["own-image-and-remote"], indirect=True)
+async def test_own_image_and_remote(example: Workspace, repository: Path) -> None:
+    web = repository / "tests" / "e2e" / "servers" / "web.py"
+    with subprocess.Popen([sys.executable, web], env={**os.environ, "PORT": "8931"}) as remote:
+        try:
+            assert "notes" in example.up(code=6).stderr
+            assert "Dockerfile" in example.run("trust").stdout
+            example.run("trust", "--all")
+            example.up(bound=600)
+            example.when_ready(bound=120)
+
+            async with example.client() as client:
+                assert "makes 1" in text(await client.call_tool("notes__add_note", {"text": "first"}))
+                key = text(await client.call_tool("team__header", {"text": "authorization"}))
+            assert key == "Bearer key of the team"
+        finally:
+            remote.terminate()

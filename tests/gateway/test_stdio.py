@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import sys
+from typing import Any
+
+import pytest
+from stage import MODERN, FakeServer, Stage, project, tool, until
+
+META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
+
+
+class Line:
+    """One raw connection to the stdio socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def open(cls, stage: Stage, **hello: str) -> Line:
+        line = cls(*await asyncio.open_unix_connection(str(stage.folder / "stdio.sock")))
+        line.send(hello)
+        return line
+
+    def send(self, message: Any) -> None:
+        self.writer.write(json.dumps(message).encode() + b"\n")
+
+    async def read(self) -> Any:
+        async with asyncio.timeout(10):
+            return json.loads(await self.reader.readline() or b"null")
+
+    async def ask(self, method: str, params: dict[str, Any] | None = None, id_: Any = 1) -> Any:
+        self.send({"jsonrpc": "2.0", "id": id_, "method": method, "params": params or {}})
+        return await self.read()
+
+
+async def test_a_handshake_client_works_on_the_socket(stage: Stage) -> None:
+    server = FakeServer()
+    await stage.serve(project(servers={"a": {}}), {"a": server})
+    line = await Line.open(stage, token=stage.token())
+
+    hello = await line.ask("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}})
+    line.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+    listed = await line.ask("tools/list", id_="x")
+    called = await line.ask("tools/call", {"name": "a__echo"})
+    server.tools.append(tool("more"))
+    server.changed()
+
+    assert hello["result"]["protocolVersion"] == "2025-06-18"
+    assert listed == {"jsonrpc": "2.0", "id": "x", "result": {"tools": [tool("a__echo")]}}
+    assert "result" in called
+    assert (await line.read())["method"] == "notifications/tools/list_changed"
+    line.writer.close()
+    await until(lambda: len(stage.gateway.listeners) == 0)
+
+
+async def test_a_modern_client_works_on_the_socket(stage: Stage) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    line = await Line.open(stage, profile="default")
+
+    discovered = await line.ask("server/discover", {"_meta": META})
+    called = await line.ask("tools/call", {"name": "a__echo", "_meta": META})
+    bare = await line.ask("tools/list")
+    unknown = await line.ask("tools/list", {"_meta": META | {"io.modelcontextprotocol/protocolVersion": "2031-01-01"}})
+    acknowledged = await line.ask("subscriptions/listen", {"_meta": META, "notifications": {"toolsListChanged": True}})
+
+    assert discovered["result"]["supportedVersions"] == [MODERN]
+    assert called["result"]["resultType"] == "complete"
+    assert bare["error"]["code"] == -32602
+    assert unknown["error"]["code"] == -32022
+    assert acknowledged["method"] == "notifications/subscriptions/acknowledged"
+    line.writer.close()
+
+
+@pytest.mark.parametrize("hello", [{"token": "wrong"}, {"profile": "nothing"}, {"profile": ["x"]}])
+async def test_a_stranger_gets_an_error_and_the_door(stage: Stage, hello: Any) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    line = await Line.open(stage, **hello)
+
+    assert "error" in await line.read()
+    assert await line.read() is None
+    line.writer.close()
+
+
+async def test_the_socket_is_the_users_own(stage: Stage) -> None:
+    assert stat.S_IMODE((stage.folder / "stdio.sock").stat().st_mode) == 0o600
+
+
+async def test_what_is_in_flight_is_cancelled_when_the_client_goes(stage: Stage) -> None:
+    server = FakeServer(answers={"tools/call": None})
+    await stage.serve(project(servers={"a": {}}), {"a": server})
+    line = await Line.open(stage, token=stage.token())
+    await line.ask("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}})
+    line.send({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "a__echo"}})
+    await until(lambda: server.seen[-1]["method"] == "tools/call")
+
+    line.writer.close()
+
+    await until(lambda: server.seen[-1]["method"] == "notifications/cancelled")
+
+
+async def test_the_shim_carries_both_ways_and_ends_with_its_client(stage: Stage) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    code = (
+        "import asyncio, sys, json, pathlib\n"
+        "from mcpcompose.gateway.shim import shim\n"
+        "assert not {'msgspec', 'pydantic', 'typer', 'uvicorn'} & set(sys.modules)\n"
+        "sys.exit(asyncio.run(shim(pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]))))\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        code,
+        str(stage.folder / "stdio.sock"),
+        json.dumps({"token": stage.token()}),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    big = {"text": "x" * 300_000}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "a__echo", "arguments": big}}
+    process.stdin.write(json.dumps(request).encode() + b"\n" + json.dumps(call).encode() + b"\n")
+
+    first = json.loads(await process.stdout.readline())
+    rest = b""
+    while not rest.endswith(b"\n"):
+        rest += await process.stdout.read(65536)
+    process.stdin.close()
+    code_at_end = await asyncio.wait_for(process.wait(), 10)
+
+    assert first["id"] == 1
+    assert json.loads(json.loads(rest)["result"]["content"][0]["text"]) == big
+    assert code_at_end == 0

@@ -1,0 +1,83 @@
+"""What is on the engine, seen with the engine's own client and not with ours."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import docker
+
+PROJECT_LABEL = "io.mcpcompose.project"
+BASE_IMAGE = os.environ.get("MCP_COMPOSE_TEST_BASE", "mcp-compose-test/base:1")
+
+
+def engine_problem() -> str | None:
+    """Why the tests cannot use an engine, or None."""
+    try:
+        client = docker.from_env(timeout=20)
+    except docker.errors.DockerException as error:
+        return f"no engine answers: {error}"
+    try:
+        client.images.get(BASE_IMAGE)
+    except docker.errors.DockerException as error:
+        return f"the engine has no `{BASE_IMAGE}`: {error}"
+    finally:
+        client.close()
+    return None
+
+
+class Containers:
+    """Everything that carries one project's label."""
+
+    def __init__(self, project: str) -> None:
+        self.project = project
+        self.client = docker.from_env(timeout=60)
+        self._filter = {"label": f"{PROJECT_LABEL}={project}"}
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        """The project's containers by name, as `inspect` shows them."""
+        found = self.client.api.containers(all=True, filters=self._filter)
+        inspected = {}
+        for item in found:
+            try:
+                inspected[item["Names"][0].lstrip("/")] = self.client.api.inspect_container(item["Id"])
+            except docker.errors.NotFound:
+                continue
+        return inspected
+
+    def of(self, server: str) -> dict[str, Any]:
+        """The one container of *server*."""
+        return self.all()[f"{self.project}-{server}-1"]
+
+    def running(self) -> set[str]:
+        """The names of those that run."""
+        return {name for name, container in self.all().items() if container["State"]["Running"]}
+
+    def traces(self) -> dict[str, tuple[str, str, int]]:
+        """Per container what changes when somebody touches it: id, when it started, how often it restarted."""
+        return {
+            name: (container["Id"], container["State"]["StartedAt"], container["RestartCount"])
+            for name, container in self.all().items()
+        }
+
+    def networks(self) -> set[str]:
+        """The names of the project's networks."""
+        return {network.name for network in self.client.networks.list(filters=self._filter)}
+
+    def volumes(self) -> set[str]:
+        """The names of the project's volumes."""
+        return {volume.name for volume in self.client.volumes.list(filters=self._filter)}
+
+    def leftovers(self) -> set[str]:
+        """Names of everything there is."""
+        return set(self.all()) | self.networks() | self.volumes()
+
+    def remove_all(self) -> None:
+        """Remove everything; for the end of a test, after it looked."""
+        for container in self.client.containers.list(all=True, filters=self._filter, ignore_removed=True):
+            container.remove(force=True)
+        for network in self.client.networks.list(filters=self._filter):
+            network.remove()
+        for volume in self.client.volumes.list(filters=self._filter):
+            volume.remove(force=True)
+        self.client.close()

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcpcompose.engine.base import HostCommand, InstanceSpec, SecretFile, Stdio
+from mcpcompose.errors import McpComposeError, SecretMissing, UsageError
+from mcpcompose.orchestrator.desired import bare_instances
+from mcpcompose.redact import Redactor
+from mcpcompose.secrets.resolver import Resolver, server_secrets
+from mcpcompose.spec.secret import CommandSource, EnvironmentSource, FileSource
+from mcpcompose.spec.server import Server
+from orchestrator.stage import OWNER, project
+
+ENVIRON = {f"V{number}": f"value-number-{number}" for number in range(20)}
+SOURCES = {f"s{number}": (EnvironmentSource(environment=f"V{number}"),) for number in range(20)}
+
+
+def resolver(sources: Any = None, environ: dict[str, str] | None = None, **keys: Any) -> Resolver:
+    redactor = keys.pop("redactor", None) or Redactor()
+    return Resolver(SOURCES if sources is None else sources, environ or ENVIRON, Path("/home/me"), redactor, **keys)
+
+
+def spec(**keys: Any) -> InstanceSpec:
+    return InstanceSpec("team-a-1", "a", HostCommand(), Stdio(), (), **keys)
+
+
+async def test_each_of_many_servers_gets_exactly_its_own_secret() -> None:
+    servers = {
+        f"a{n}": {"image": "x", "secrets": [f"s{n}"], "environment": {"E": f"${{secret:s{n}}}"}} for n in range(20)
+    }
+    asked = resolver()
+
+    for number, instance in enumerate(bare_instances(project(servers=servers), OWNER, {})):
+        values = await asked.values(instance, {})
+        assert values.secret_files == {f"s{number}": f"value-number-{number}".encode()}
+        assert values.environment == {"E": f"value-number-{number}"}
+
+
+async def test_references_become_values_in_every_place() -> None:
+    given = spec(
+        command=("--user=${USER}", "plain", "$$5"),
+        entrypoint=("${TOOL:-sh}",),
+        environment=(("T", "Bearer ${secret:s1}"), ("U", "${USER}")),
+        secret_files=(SecretFile("s2", "target"),),
+    )
+
+    values = await resolver().values(given, {"USER": "me"})
+
+    assert values.command == ("--user=me", "plain", "$5")
+    assert values.entrypoint == ("sh",)
+    assert values.environment == {"T": "Bearer value-number-1", "U": "me"}
+    assert values.secret_files == {"target": b"value-number-2"}
+    assert "value-number" not in repr(values)
+
+
+async def test_values_that_are_handed_out_are_redacted_from_then_on() -> None:
+    redactor = Redactor()
+    asked = resolver(redactor=redactor)
+
+    await asked.values(spec(environment=(("A", "${secret:s1}"), ("B", "${API_TOKEN}"), ("C", "${MODE}"))),
+                       {"API_TOKEN": "token-of-the-api", "MODE": "production"})  # fmt: skip
+
+    assert redactor.text("value-number-1 token-of-the-api production") == "[redacted] [redacted] production"
+
+
+async def test_headers_and_urls_of_remote_servers_hold_values() -> None:
+    server = Server.model_validate(
+        {"url": "https://${HOST}/mcp?key=${secret:s1}", "headers": {"Authorization": "Bearer ${secret:s2}"}}
+    )
+
+    assert await resolver().url("r", server, {"HOST": "mcp.example"}) == "https://mcp.example/mcp?key=value-number-1"
+    assert await resolver().headers("r", server, {}) == {"Authorization": "Bearer value-number-2"}
+
+
+async def test_a_header_value_with_a_line_break_is_refused_without_showing_it() -> None:
+    server = Server.model_validate({"url": "https://x/mcp", "headers": {"X-Key": "${secret:s1}"}})
+
+    with pytest.raises(UsageError, match="`X-Key`") as caught:
+        await resolver(environ={"V1": "planted\r\nHost: evil"}).headers("r", server, {})
+
+    assert "planted" not in str(caught.value)
+
+
+async def test_what_is_missing_names_the_server_the_providers_and_the_next_step() -> None:
+    remote = {"url": "https://x", "headers": {"X": "${secret:u}"}}
+    what = project(servers={"a": {"image": "x", "secrets": ["k"]}, "r": remote})
+    sources = {"k": (EnvironmentSource(environment="K"), FileSource(file="/nowhere/k"))}
+
+    with pytest.raises(SecretMissing) as caught:
+        await resolver(sources).check(what)
+
+    assert caught.value.message == (
+        "secret `k` of server `a` is missing (environment variable `K`: not set; "
+        "file `/nowhere/k`: no such file or directory)\n"
+        "secret `u` of server `r` is missing (not declared under `secrets`)"
+    )
+    assert caught.value.hint == "set the environment variable `K`\ndeclare `u` under `secrets`"
+    assert caught.value.exit_code == 3
+
+
+async def test_a_secret_that_no_server_uses_is_not_asked_for(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    sources = {"k": (CommandSource(command=("touch", str(mark))),)}
+
+    await resolver(sources, directory=tmp_path).check(project(servers={"a": {"image": "x"}}))
+
+    assert not mark.exists()
+
+
+async def test_a_command_runs_once_for_many_rounds(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    sources = {"k": (CommandSource(command=("sh", "-c", f"echo x >> {log}; echo value")),)}
+    commands: dict[tuple[str, ...], bytes] = {}
+    given = spec(secret_files=(SecretFile("k", "k"),))
+
+    for _ in range(3):
+        asked = resolver(sources, host={"PATH": "/usr/bin:/bin"}, directory=tmp_path, commands=commands)
+        assert (await asked.values(given, {})).secret_files == {"k": b"value"}
+
+    assert log.read_text() == "x\n"
+
+
+async def test_commands_do_not_get_the_variables_of_the_file(tmp_path: Path) -> None:
+    sources = {"k": (CommandSource(command=("/usr/bin/env",)),)}
+    asked = resolver(sources, {"LD_PRELOAD": "/evil.so"}, host={"HOST": "only"}, directory=tmp_path)
+
+    assert (await asked.values(spec(secret_files=(SecretFile("k", "k"),)), {})).secret_files == {"k": b"HOST=only"}
+
+
+async def test_bytes_that_are_no_text_can_only_be_files(tmp_path: Path) -> None:
+    (tmp_path / "k").write_bytes(b"\xff\xfe")
+    sources = {"k": (FileSource(file="k"),)}
+
+    with pytest.raises(McpComposeError, match="is not text"):
+        await resolver(sources, directory=tmp_path).values(spec(environment=(("K", "${secret:k}"),)), {})
+
+
+async def test_keyed_digests_tell_variables_and_secrets_apart_and_give_nothing_away() -> None:
+    given = spec(environment=(("A", "${X}"), ("B", "${secret:s1}")))
+    one = await resolver().keyed(given, {"X": "1"}, b"key")
+
+    assert one == await resolver().keyed(given, {"X": "1", "Y": "2"}, b"key")
+    other_variable = await resolver().keyed(given, {"X": "2"}, b"key")
+    assert (other_variable[0] != one[0], other_variable[1]) == (True, one[1])
+    other_secret = await resolver(environ={"V1": "another"}).keyed(given, {"X": "1"}, b"key")
+    assert (other_secret[0], other_secret[1] != one[1]) == (one[0], True)
+    assert await resolver().keyed(given, {"X": "1"}, b"another key") != one
+
+
+def test_a_server_may_have_what_it_lists_and_what_its_own_templates_name() -> None:
+    server = Server.model_validate(
+        {"image": "x", "secrets": ["a", {"source": "b", "env": "B"}], "environment": {"C": "${X:-${secret:c}}"}}
+    )
+
+    assert list(server_secrets(server)) == ["a", "b", "c"]
