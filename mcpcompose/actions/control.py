@@ -38,6 +38,7 @@ class GatewayControl:
         self._context = context
         self._controller = context.controller
         self._busy = 0
+        self._was_asked = False
         self.has_applied = False
         self._is_down = False
         self._rounds: asyncio.Task[None] | None = None
@@ -48,6 +49,11 @@ class GatewayControl:
     def is_idle(self) -> bool:
         """Nothing was ever applied, and nobody is asking for it just now."""
         return not self.has_applied and not self._busy
+
+    @property
+    def has_failed(self) -> bool:
+        """What was asked for could not be applied, and nothing else was."""
+        return self.is_idle and self._was_asked
 
     # --- asked over the admin socket ---------------------------------------------------------------------------------
 
@@ -95,6 +101,7 @@ class GatewayControl:
                 else:
                     yield event
         finally:
+            self._was_asked = True
             self._busy -= 1
 
     async def down(self, request: Json) -> AsyncIterator[Json]:
@@ -239,6 +246,7 @@ class GatewayControl:
                     shown[one.server] = one.state
                     yield {"event": "server", **server_as_json(one)}
             if not any(one.state in _UNSETTLED for one in statuses) or time.monotonic() > end:
+                self._context.gateway.flush()
                 return
             await asyncio.sleep(_LOOK_EVERY)
 

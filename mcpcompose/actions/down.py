@@ -11,7 +11,7 @@ from mcpcompose.actions.admin_client import AdminClient, Event
 from mcpcompose.actions.locate import Place
 from mcpcompose.actions.lock import held, holder
 from mcpcompose.actions.record import read_record, write_record
-from mcpcompose.actions.spawn import running_gateway
+from mcpcompose.actions.spawn import running_gateway, wait_until_gone
 from mcpcompose.errors import EngineUnreachable, GatewayNotRunning, GatewayRunning, McpComposeError
 from mcpcompose.redact import Redactor
 
@@ -35,12 +35,15 @@ def down(place: Place, *, volumes: bool, on_event: Callable[[Event], None]) -> b
 
 def _asked(place: Place, gateway: AdminClient, volumes: bool, on_event: Callable[[Event], None]) -> bool:
     failed: dict[str, str] = {}
+    pid = holder(place.paths)
     for event in gateway.down(volumes=volumes):
         if event.get("event") == "done":
             failed = event["failed"]
         else:
             on_event(event)
     _wait_until_free(place)
+    if pid:
+        wait_until_gone(pid)
     _raise_failed(failed)
     return True
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 _IDLE: Final = 2.0
 """Seconds that a gateway without anything to serve waits for somebody to hand it a file."""
+_LOOK_EVERY: Final = 0.05
 _STOPPING: Final = 60.0
 
 
@@ -118,9 +119,9 @@ async def _given_something(control: GatewayControl) -> None:
     """End it when nobody hands it a file that it can serve."""
     idle_for = 0.0
     while not control.has_applied:
-        await asyncio.sleep(0.1)
-        idle_for = idle_for + 0.1 if control.is_idle else 0.0
-        if idle_for > _IDLE:
+        await asyncio.sleep(_LOOK_EVERY)
+        idle_for = idle_for + _LOOK_EVERY if control.is_idle else 0.0
+        if idle_for > _IDLE or control.has_failed:
             control.ended.set()
             return
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from mcpcompose.paths import private_folder
 
 _PATIENCE: Final = 30.0
 _LOOK_EVERY: Final = 0.01
+_ENDING: Final = 5.0
 TAKEN: Final = 75
 """The exit code of a gateway that finds another one holding the lock (EX_TEMPFAIL)."""
 
@@ -27,8 +29,12 @@ def running_gateway(place: Place) -> AdminClient | None:
     return client if client.answers() else None
 
 
-def ensure_gateway(place: Place) -> AdminClient:
-    """The project's running gateway, started if need be. It ends by itself when it is given nothing to serve."""
+def ensure_gateway(place: Place) -> tuple[AdminClient, subprocess.Popen[bytes] | None]:
+    """
+    The project's running gateway, started if need be, and its process if it was.
+
+    It ends by itself when it is given nothing that it can serve.
+    """
     client = AdminClient(place.paths.admin_socket)
     process: subprocess.Popen[bytes] | None = None
     end = time.monotonic() + _PATIENCE
@@ -40,7 +46,24 @@ def ensure_gateway(place: Place) -> AdminClient:
         if time.monotonic() > end:
             raise _does_not_answer(place)
         time.sleep(_LOOK_EVERY)
-    return client
+    return client, process
+
+
+def wait_for_end(process: subprocess.Popen[bytes]) -> None:
+    """Wait (bounded) until a gateway that has nothing to serve is gone."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_ENDING)
+
+
+def wait_until_gone(pid: int) -> None:
+    """Wait (bounded) until another process's process is gone."""
+    end = time.monotonic() + _ENDING
+    while time.monotonic() < end:
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return
+        time.sleep(_LOOK_EVERY)
 
 
 def output_file(place: Place) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mcpcompose.actions.admin_client import Event
 from mcpcompose.actions.locate import Place
-from mcpcompose.actions.spawn import ensure_gateway, running_gateway
+from mcpcompose.actions.spawn import ensure_gateway, running_gateway, wait_for_end
 from mcpcompose.errors import McpComposeError
 
 OnEvent = Callable[[Event], None]
@@ -28,10 +28,16 @@ def is_running(place: Place) -> bool:
 
 def hand_over(place: Place, wish: Wish, on_event: OnEvent) -> dict[str, Any]:
     """Give the file to the project's gateway, started if need be, and wait until the servers have settled."""
-    for event in ensure_gateway(place).apply({**place.wire(), "watch": wish.watch}):
-        if event.get("event") == "done":
-            return dict(event)
-        on_event(event)
+    gateway, process = ensure_gateway(place)
+    try:
+        for event in gateway.apply({**place.wire(), "watch": wish.watch}):
+            if event.get("event") == "done":
+                return dict(event)
+            on_event(event)
+    except McpComposeError:
+        if process is not None:
+            wait_for_end(process)
+        raise
     raise McpComposeError("the gateway ended before it was done", hint="see `mcp-compose logs gateway`")
 
 

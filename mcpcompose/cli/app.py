@@ -81,6 +81,12 @@ def application() -> typer.Typer:
     return app
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        shell.print_version(standard_output())
+        raise typer.Exit
+
+
 def global_options(
     context: typer.Context,
     file: Annotated[
@@ -99,12 +105,11 @@ def global_options(
         str | None, typer.Option("--engine", metavar="ENGINE", help="What runs the servers: `docker` or `process`.")
     ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, only data and errors.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    _version_asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
 ) -> None:
     """Put together what every command works from."""
-    if version:
-        shell.print_version(standard_output())
-        raise typer.Exit
     options = Options(
         directory=Path.cwd(),
         home=Path.home(),

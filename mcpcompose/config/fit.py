@@ -69,6 +69,8 @@ def check_fit(name: str, server: Server, tree: Map, engine: EngineKind) -> Itera
         yield Problem(message, key_position(tree, (*path, key)), _INSTEAD.get((kind, key)))
     if engine == "process":
         yield from _process_engine(name, kind, server, tree, unfit)
+    else:
+        yield from _inside(kind, server, tree, path)
     if server.package is not None:
         yield from _package(server.package, tree, path)
     yield from _transport(kind, server, tree, path)
@@ -84,6 +86,18 @@ def _process_engine(name: str, kind: str, server: Server, tree: Map, said: froze
     for key in sorted((_CONTAINER & server.model_fields_set) - said):
         message = f"the engine `process` cannot honour `{key}`"
         yield Problem(message, key_position(tree, (*path, key)), "remove it, or run the server with `--engine docker`")
+
+
+def _inside(kind: str, server: Server, tree: Map, path: Path) -> Iterator[Problem]:
+    """Paths inside a container are absolute."""
+    if kind in ("process", "url"):
+        return
+    if server.working_dir is not None and not server.working_dir.startswith("/"):
+        yield Problem("`working_dir` must be an absolute path", value_position(tree, (*path, "working_dir")))
+    for index, text in enumerate(server.tmpfs):
+        if not text.startswith("/"):
+            message = f"item {index + 1} of `tmpfs` must be an absolute path"
+            yield Problem(message, value_position(tree, (*path, "tmpfs", index)))
 
 
 def _package(package: str, tree: Map, path: Path) -> Iterator[Problem]:

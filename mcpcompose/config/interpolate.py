@@ -8,6 +8,7 @@ values in the one call that needs them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from mcpcompose.config.shape import Shape, compose_file
@@ -29,11 +30,20 @@ class Interpolation:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.failed: set[Position] = set()
+        self._values: dict[Position, tuple[str, str]] = {}
         self._variables = variables
 
     def tree(self, root: Map) -> Map:
         """*root* with values in place of references and without `x-*` keys."""
         return self._map(root, compose_file(), ())
+
+    def as_written(self, problem: Problem) -> Problem:
+        """*problem* with the text of the file in place of what a variable holds."""
+        value, text = self._values.get(problem.position, ("", "")) if problem.position else ("", "")
+        if not value:
+            return problem
+        hint = problem.hint.replace(value, text) if problem.hint else None
+        return replace(problem, message=problem.message.replace(value, text), hint=hint)
 
     def _node(self, node: Node, shape: Shape, path: Path) -> Node:
         match node:
@@ -62,6 +72,7 @@ class Interpolation:
             self.problems.append(template_problem(node, text, error))
             self.failed.add(node.position)
             return Scalar("", text, node.position, is_plain=node.is_plain)
+        self._values[node.position] = (value, text)
         return Scalar(value, text, node.position, is_plain=node.is_plain)
 
 

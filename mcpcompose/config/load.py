@@ -126,8 +126,10 @@ def _merged(documents: Documents, files: Iterable[Path]) -> Map | None:
         if tree is None:
             return None
         merged = tree if merged is None else merge(merged, tree)
-    cleaned = clean(merged) if merged else None
-    return cleaned if isinstance(cleaned, Map) else None
+    if not isinstance(merged, Map):
+        return None
+    cleaned = clean(merged)
+    return cleaned if isinstance(cleaned, Map) else merged.with_entries({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class _Build:
         file, values = self._completed(bound.file, kept)
         engine = _engine(self.request, bound)
         self.problems.extend(check(file, tree, engine, self.variables))
+        self.problems[:] = map(interpolation.as_written, self.problems)
         if self.problems:
             return None
         project = self._project(file, engine)

@@ -191,6 +191,7 @@ class DockerEngine:
         found = await self._inspect(name)
         if found is not None:
             refuse_not_ours("instance", name, found["Config"].get("Labels") or {}, self._owners)
+            await self._let_go(name)
             await self._remove(name, found["Id"])
         await self._let_go(name)
         secret_files.remove(self._paths.secret_files, name)
@@ -286,6 +287,7 @@ class DockerEngine:
         name, container = found["Name"].lstrip("/"), found["Id"]
         if (held := self._streams.get(name)) is not None:
             held.close_input()
+            held.discard()
         try:
             seconds = max(0, math.ceil(grace))
             await post(self._client, f"/containers/{container}/stop?t={seconds}", f"stop `{name}`", seconds=seconds)

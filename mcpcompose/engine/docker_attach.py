@@ -39,6 +39,7 @@ class AttachedStream(HeldOutput, asyncio.Protocol):
         self._switched = False
         self._channel = 0
         self._left = 0
+        self._discarding = False
         self.closed = False
         """Let go of by us."""
         self.gone = False
@@ -93,6 +94,11 @@ class AttachedStream(HeldOutput, asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
 
+    def discard(self) -> None:
+        """Read on and drop it: an engine cannot end a container whose output nobody takes."""
+        self._discarding = True
+        self.resume_reading()
+
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -121,7 +127,7 @@ class AttachedStream(HeldOutput, asyncio.Protocol):
             self._left -= len(piece)
             if self._all_to_log or self._channel == STDERR:
                 self._log(piece)
-            else:
+            elif not self._discarding:
                 self.deliver(piece)
 
     def eof_received(self) -> bool:

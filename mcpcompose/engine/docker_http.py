@@ -22,8 +22,8 @@ async def post(client: DockerClient, path: str, doing: str, *, seconds: float) -
     reader, writer = await client.address.open(LINE_LIMIT)
     try:
         async with asyncio.timeout(seconds + MARGIN):
-            request = f"POST /v{version}{path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            writer.write(request.encode())
+            head_lines = "Host: docker\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            writer.write(f"POST /v{version}{path} HTTP/1.1\r\n{head_lines}".encode())
             head = await reader.readuntil(b"\r\n\r\n")
             body = b"" if b" 204 " in head.split(b"\r\n", 1)[0] else await reader.read(ANSWER_LIMIT)
     except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:

@@ -162,6 +162,11 @@ class ProjectGateway:
             raise McpComposeError(f"there is no {what}")
         return endpoint
 
+    def flush(self) -> None:
+        """Let changes that wait to become one swap take effect now."""
+        if self._swap is not None:
+            self._swap_now()
+
     # --- swapping the table -----------------------------------------------------------------------------------------
 
     def _lists_changed(self) -> None:

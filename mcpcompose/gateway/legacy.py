@@ -133,19 +133,18 @@ class LegacyLeg:
     async def _request(self, visit: Visit, request: Request, session: Session) -> None:
         """A client that closes the connection does not cancel; a cancelled notification does."""
         send, taken = visit.send, accepts(visit.headers)
+        if request.id in session.calls:
+            await respond(send, 200, answer_bytes(request.id, Failure(INVALID_REQUEST, "the id is in use")))
+            return
         outcome = self._kernel.begin(request, _caller(session), visit.endpoint)
         if not isinstance(outcome, Forwarded):
             await deliver(send, request.id, outcome, modern=False, accepts=taken)
             return
-        if request.id in session.calls:
-            outcome.call.cancel("its id is in use")
-        else:
-            session.calls[request.id] = outcome.call
+        session.calls[request.id] = outcome.call
         try:
             await deliver(send, request.id, outcome, modern=False, accepts=taken)
         finally:
-            if session.calls.get(request.id) is outcome.call:
-                del session.calls[request.id]
+            session.calls.pop(request.id, None)
 
     async def _batch(self, visit: Visit, values: Any, session: Session) -> None:
         send, endpoint = visit.send, visit.endpoint

@@ -162,9 +162,11 @@ class _Conversation:
 
     async def _request(self, request: Request, endpoint: EndpointTable) -> None:
         if request.method == "initialize":
+            first = self._version is None
             self._version, result = initialized(request.params, endpoint)
             await self._write(answer_bytes(request.id, result))
-            self._spawn(self._tell_changes())
+            if first:
+                self._spawn(self._tell_changes())
             return
         meta = request.params.get("_meta")
         modern = isinstance(meta, dict) and META_VERSION in meta

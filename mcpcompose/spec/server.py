@@ -200,7 +200,7 @@ class Server(Model):
     """The secrets it gets, and no others."""
 
     network: Literal["none", "isolated", "open", "host"] | NetworkAllow | None = None
-    """`none` (default for stdio), `isolated` (default for http: a network without a way out), `open`, `host` (`unsafe`)."""
+    """`none` (default for stdio), `isolated` (default for http: no way out), `open`, or `host` (needs `unsafe`)."""
     volumes: tuple[VolumeItem, ...] = ()
     """Bind mounts and named volumes, as in Compose; `down -v` removes named volumes."""
     tmpfs: OneOrMany = ("/tmp",)  # noqa: S108  a path inside the container
@@ -247,7 +247,7 @@ class Server(Model):
     userns_mode: Literal["host"] | None = None
     """Share the host's user namespace; refused unless `unsafe` names it."""
     unsafe: tuple[str, ...] = ()
-    """The dangerous settings it really needs, such as `cap_add:NET_ADMIN` or `mount:/etc`; needs a person's approval."""
+    """Dangerous settings it really needs, such as `cap_add:NET_ADMIN` or `mount:/etc`; needs a person's approval."""
 
     tools: Tools = Tools()
     """Which of its tools clients see."""

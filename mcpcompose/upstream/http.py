@@ -38,6 +38,9 @@ from mcpcompose.upstream.wire import (
 
 _CONNECTIONS: Final = 256
 _LONGEST_PAUSE: Final = 30.0
+_CHECKS: Final = (0.0, 0.2, 0.5)
+"""Pauses before each look whether a server that broke an exchange off is still there."""
+_CHECK_SECONDS: Final = 5.0
 _JSON: Final = "application/json"
 _SSE: Final = "text/event-stream"
 
@@ -73,6 +76,7 @@ class HttpConnection:
         self._notified: asyncio.Task[Any] | None = None
         self._reopening = asyncio.Lock()
         self._greeted = False
+        self._checking: asyncio.Task[Any] | None = None
         self._client = httpx2.AsyncClient(
             headers={**endpoint.headers, "user-agent": f"mcp-compose/{OWN_INFO['version']}"},
             timeout=httpx2.Timeout(None, connect=connect, write=60.0),
@@ -174,8 +178,22 @@ class HttpConnection:
     def _unreachable(self, call: Call, what: str) -> None:
         self.unreachable = what
         self._finish(call, what)
-        if self._greeted and what.startswith("cannot be reached"):
-            self._watcher.lost(what)
+        if self._greeted and (self._checking is None or self._checking.done()):
+            self._checking = self._spawn(self._check())
+
+    async def _check(self) -> None:
+        """One call that fails costs no other; the server is lost when it cannot be connected to several times."""
+        for pause in _CHECKS:
+            await asyncio.sleep(pause)
+            try:
+                await self._client.options(self._url, headers=self._headers("", {}), timeout=_CHECK_SECONDS)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                self.unreachable = f"cannot be reached: {_why(error)}"
+            except (httpx2.HTTPError, httpx2.InvalidURL):
+                return
+            else:
+                return
+        self._watcher.lost(self.unreachable or "cannot be reached")
 
     async def _post(self, id_: str, call: Call) -> bool:
         """Send it and take the answer. False when the server does not know our session any more."""

@@ -16,21 +16,15 @@ from typing import Final
 from mcpcompose.engine.base import Endpoint, HttpEndpoint, StreamEndpoint
 from mcpcompose.errors import McpComposeError, UpstreamError
 from mcpcompose.spec.server import Server
+from mcpcompose.upstream import retry
 from mcpcompose.upstream.base import Era, Restart, ServerLists, State, Status
 from mcpcompose.upstream.call import Call, Reply, unavailable
 from mcpcompose.upstream.connection import Connection, Watcher
 from mcpcompose.upstream.handshake import Greeting, fetch_kind, fetch_lists, greet
 from mcpcompose.upstream.listcache import ListCache
+from mcpcompose.upstream.parking import Parking
 from mcpcompose.upstream.stream import StreamConnection
 
-_PARKED: Final = 1000
-_PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-_SHORT_PAUSE: Final = 2.0
-"""A server that comes back within this is waited for."""
-_HEALTHY_AFTER: Final = 30.0
-"""Seconds of service after which the next failure is the first again."""
-_GIVEN_UP_AFTER: Final = 4
-"""Failures in a row after which its tools are no longer listed."""
 _SETTLE: Final = 0.05
 """Seconds in which several `list_changed` become one look."""
 _DRAIN_POLL: Final = 0.005
@@ -73,7 +67,7 @@ class Slot:
         self._live = False
         self._leaving = False
         self._paused_shortly = False
-        self._parked: list[tuple[Call, float]] = []
+        self._parked = Parking(name)
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._lost: str | None = None
@@ -89,14 +83,14 @@ class Slot:
         if self._live and connection is not None:
             connection.begin(call)
         elif self.state in {State.WAITING, State.STARTING} or self._paused_shortly:
-            self._park(call)
+            self._parked.park(call, self._around.clock() + self._spec.timeouts.start)
         else:
             call.finish(self._unavailable())
 
     @property
     def offers(self) -> ServerLists | None:
         """What is listed of it: its last lists, unless it is stopped or given up."""
-        if self.state is State.STOPPED or (self.state is State.FAILED and self._failures >= _GIVEN_UP_AFTER):
+        if self.state is State.STOPPED or (self.state is State.FAILED and self._failures >= retry.GIVEN_UP_AFTER):
             return None
         return self.lists
 
@@ -131,11 +125,7 @@ class Slot:
         if connection is not None:
             for call in [c for c in connection.pending.values() if c.deadline is not None and c.deadline <= now]:
                 connection.expire(call)
-        if self._parked:
-            late = [call for call, deadline in self._parked if deadline <= now]
-            self._parked = [entry for entry in self._parked if entry[1] > now and entry[0].reply is None]
-            for call in late:
-                call.finish(unavailable(self.name, f"server `{self.name}` did not start in time", reason="timeout"))
+        self._parked.sweep(now)
 
     # --- for the supervisor -----------------------------------------------------------------------------------------
 
@@ -175,7 +165,7 @@ class Slot:
     def failed(self, reason: str) -> None:
         """There is no instance."""
         self._cancel()
-        self._failures = _GIVEN_UP_AFTER
+        self._failures = retry.GIVEN_UP_AFTER
         self._enter(State.FAILED, reason)
         self._refuse_parked()
         self._around.changed()
@@ -201,39 +191,31 @@ class Slot:
             if current is not None:
                 began = self._around.clock()
                 reason = await self._serve(current)
-                if self._around.clock() - began >= _HEALTHY_AFTER and self._greeting is not None:
+                if self._around.clock() - began >= retry.HEALTHY_AFTER and self._greeting is not None:
                     self._failures = 0
                 self._fail(reason)
-                if not self._tries_again(reason):
-                    self._failures = _GIVEN_UP_AFTER
+                if not retry.tries_again(self._spec, reason):
+                    self._failures = retry.GIVEN_UP_AFTER
                     break
-            pause = _PAUSES[min(self._failures, len(_PAUSES)) - 1]
-            self._paused_shortly = pause <= _SHORT_PAUSE
+            pause = retry.pause(self._failures)
+            self._paused_shortly = pause <= retry.SHORT
             if not self._paused_shortly:
                 self._refuse_parked()
             self._around.changed()
             await asyncio.sleep(pause)
             self._paused_shortly = False
             self.restarts += 1
-            current = await self._again(endpoint)
+            current = await self._again()
         self._refuse_parked()
         self._around.changed()
 
-    async def _again(self, endpoint: Endpoint) -> Endpoint | None:
+    async def _again(self) -> Endpoint | None:
         self._enter(State.STARTING, self.reason)
-        if self._spec.is_remote:
-            return endpoint
         try:
             return await self._around.restart(self.name)
         except McpComposeError as error:
             self._fail(error.message)
             return None
-
-    def _tries_again(self, reason: str) -> bool:
-        policy = self._spec.restart
-        if self._spec.is_remote:
-            return True
-        return policy in {"always", "unless-stopped"} or (policy == "on-failure" and not reason.endswith("code 0"))
 
     async def _serve(self, endpoint: Endpoint) -> str:
         """From the handshake to the end; returns why it ended."""
@@ -295,10 +277,7 @@ class Slot:
         if self._leaving:
             return
         self._live = True
-        parked, self._parked = self._parked, []
-        for call, _ in parked:
-            if call.reply is None:
-                connection.begin(call)
+        self._parked.release(connection)
 
     def _listed(self, connection: Connection, greeting: Greeting, lists: ServerLists) -> None:
         self.lists = lists
@@ -358,16 +337,8 @@ class Slot:
         else:
             self._era = None
 
-    def _park(self, call: Call) -> None:
-        if len(self._parked) >= _PARKED:
-            call.finish(unavailable(self.name, f"too many calls wait for server `{self.name}` to start"))
-            return
-        self._parked.append((call, self._around.clock() + self._spec.timeouts.start))
-
     def _refuse_parked(self) -> None:
-        parked, self._parked = self._parked, []
-        for call, _ in parked:
-            call.finish(self._unavailable())
+        self._parked.refuse(self._unavailable())
 
     def _unavailable(self) -> Reply:
         what = "is stopped" if self.state is State.STOPPED else f"does not serve: {self.reason or self.state.value}"

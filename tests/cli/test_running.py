@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 
 HANDSHAKE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 
@@ -232,9 +233,23 @@ def test_run_stdio_starts_the_gateway_and_speaks_mcp(desk) -> None:
         {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "a__echo", "arguments": {"text": "hi"}}},
     ]
 
-    answers = desk.ok("run", "--stdio", stdin="".join(json.dumps(one) + "\n" for one in asked))
+    client = subprocess.Popen(
+        [*desk.command, "run", "--stdio"],
+        cwd=desk.project,
+        env=desk.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    client.stdin.write("".join(json.dumps(one) + "\n" for one in asked))
+    client.stdin.flush()
+    found: dict[int, dict] = {}
+    while found.keys() != {1, 2, 3}:
+        answer = json.loads(client.stdout.readline())
+        found |= {answer["id"]: answer} if "id" in answer else {}
+    client.communicate(timeout=30)
 
-    found = {one["id"]: one for one in map(json.loads, answers.splitlines()) if "id" in one}
+    assert client.returncode == 0
     assert [tool["name"] for tool in found[2]["result"]["tools"]] == ["a__echo"]
     assert found[3]["result"]["content"][0]["text"] == "hi"
     assert desk.json("ps")["gateway"] is not None

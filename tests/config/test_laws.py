@@ -18,10 +18,10 @@ from mcpcompose.errors import FileProblems, UsageError
 
 GOOD = [cases.read(name).files["mcp-compose.yaml"] for name in cases.names() if name.startswith("good")]
 BITS = [
-    "servers:", "  a:", "    image: x", "[", "]", "{", "}", "&a", "*a", "<<: ", "!reset", "!override", "!!int", "${", "}",
-    "${secret:x}", "${A:-${B}}", "$$", "$", "\t", "\n", " ", "- ", ": ", "? ", "|", ">", "---", "...", "#", "'", '"', "null",
-    "true", "1e999", ".inf", ".nan", "-1", "999999999999999999999", "0x", "\u0000", "\ufeff", "\u2028", "\x85", "é", "😀",
-    "secrets", "volumes", "environment", "transport", "http", "include", "include: [mcp-compose.yaml]", "depends_on", "x-y",
+    "servers:", "  a:", "    image: x", "[", "]", "{", "}", "&a", "*a", "<<: ", "!reset", "!override", "!!int", "${", "}",  # noqa: E501  a table
+    "${secret:x}", "${A:-${B}}", "$$", "$", "\t", "\n", " ", "- ", ": ", "? ", "|", ">", "---", "...", "#", "'", '"', "null",  # noqa: E501  a table
+    "true", "1e999", ".inf", ".nan", "-1", "999999999999999999999", "0x", "\u0000", "\ufeff", "\u2028", "\x85", "é", "😀",  # noqa: E501  a table
+    "secrets", "volumes", "environment", "transport", "http", "include", "include: [mcp-compose.yaml]", "depends_on", "x-y",  # noqa: E501  a table
 ]  # fmt: skip
 FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -66,6 +66,26 @@ def test_random_mutations_of_good_files_never_raise_anything_else(
         at = int(place * len(text))
         text = text[:at] + added + text[at + removed :]
     attempt(tmp_path, text.encode("utf-8", "surrogatepass"), engine=engine)
+
+
+EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8), st.sampled_from(BITS)), max_size=3)
+
+
+@settings(FEW, max_examples=200)
+@given(st.sampled_from(GOOD), st.sampled_from(GOOD), EDITS)
+def test_merging_any_two_files_never_raises_anything_else(
+    tmp_path: Path, base: str, over: str, edits: list[tuple[float, int, str]]
+) -> None:
+    for place, removed, added in edits:
+        at = int(place * len(over))
+        over = over[:at] + added + over[at + removed :]
+    files = (tmp_path / "base.yaml", tmp_path / "over.yaml")
+    for file, text in zip(files, (base, over), strict=True):
+        file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        load(Request(files=files, directory=tmp_path, environ={"A": "1"}, home=tmp_path))
+    except FileProblems as error:
+        assert error.problems  # noqa: PT017  both outcomes are fine, this one with a rule
 
 
 VALUES = st.recursive(

@@ -125,7 +125,9 @@ def test_the_inspector_lists_and_calls_over_http(five: Workspace) -> None:
 
 
 def test_the_inspector_lists_and_calls_over_stdio(five: Workspace) -> None:
-    target = ["--", *COMMAND, "run", "--stdio"]
+    handed_on = ("MCP_COMPOSE_HOME", "MCP_COMPOSE_PYPI_RUNNER", "MCP_COMPOSE_NPM_RUNNER", "DOCKER_HOST")
+    environ = [word for name in handed_on if name in five.environ for word in ("-e", f"{name}={five.environ[name]}")]
+    target = [*environ, "--", *COMMAND, "run", "--stdio"]
 
     listed = inspector(five, "--method", "tools/list", *target)
     called = inspector(

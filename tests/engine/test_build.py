@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_a_dockerfile_outside_its_context_is_refused(tmp_path: Path):
         ("npm", "-g"),
     ],
 )
-def test_only_names_with_versions_can_be_installed(ecosystem, requirement: str):
+def test_only_names_with_versions_can_be_installed(ecosystem: Any, requirement: str):
     with pytest.raises(BuildFailed, match="not a package"):
         packages.dockerfile(ecosystem, requirement, BASE, "")
 
@@ -146,7 +146,7 @@ def test_only_names_with_versions_can_be_installed(ecosystem, requirement: str):
         ("npm", "name", "name"),
     ],
 )
-def test_the_name_is_found_in_a_requirement(ecosystem, requirement: str, name: str):
+def test_the_name_is_found_in_a_requirement(ecosystem: Any, requirement: str, name: str):
     assert packages.distribution(ecosystem, requirement) == name
 
 
@@ -189,7 +189,9 @@ async def test_a_build_that_fails_says_its_last_lines(docker_bench: Bench, tmp_p
     ("ecosystem", "requirement", "name"),
     [("pypi", "mcp-server-time", "mcp-time"), ("npm", "@modelcontextprotocol/server-memory", "memory-server")],
 )
-async def test_a_package_image_speaks_without_network_on_a_read_only_root(docker_bench: Bench, ecosystem, requirement, name):
+async def test_a_package_image_speaks_without_network_on_a_read_only_root(
+    docker_bench: Bench, ecosystem: Any, requirement: str, name: str
+):
     engine = docker_bench.engine()
     source = PackageImage(f"mcp-compose-test/{docker_bench.project}:1", ecosystem, requirement, BASE)
     await engine.ensure_image(source)

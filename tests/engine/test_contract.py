@@ -283,7 +283,7 @@ async def test_a_flood_waits_while_nobody_reads(bench: Bench):
     held = len(heard.data)
     endpoint.stream.resume_reading()
 
-    await heard.until(lambda: b"flooded" in heard.data)
+    await heard.until(lambda: heard.data.endswith(b"flooded\n"))
 
     assert held < 1 << 20
     assert heard.data.count(b"\n") == 4097

@@ -37,7 +37,8 @@ PATHS = {
     for path in (
         "/", "/proc", "/proc/1/root", "/sys", "/sys/fs/cgroup", "/dev", "/dev/shm", "/etc", "/etc/shadow",
         "/etc/ssl/certs", "/boot", "/run", "/run/docker.sock", "/run/podman/podman.sock",
-        "/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/user/1000", "/var", "/var/lib", "/var/lib/docker",
+        "/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/user/1000", "/var", "/var/lib",
+        "/var/lib/docker",
         "/var/lib/docker/volumes",
         "/var/lib/containers", "/var/lib/kubelet", "/var/spool/cron", "/usr", "/usr/local/bin", "/bin", "/lib/modules",
         "/opt/other/docker.sock", "/home", "/home/ann", "/home/ann/.ssh", "/home/ann/.ssh/id_ed25519", "/home/ann/.aws",

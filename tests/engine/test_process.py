@@ -1,4 +1,4 @@
-"""What only local processes promise: an empty environment, whole groups ended, and strays found but strangers spared."""
+"""What only local processes promise: an empty environment, whole groups ended, strays found, strangers spared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -94,7 +94,8 @@ async def main():
     paths = project_paths(owner.id, os.environ)
     engine = ProcessEngine(paths, lambda name, data: None, os.environ)
     command = ("sh", "-c", "trap '' PIPE HUP; setsid sleep 300 & while true; do sleep 1; done")
-    spec = InstanceSpec(f"{owner.project}-a-1", "a", HostCommand(), Stdio(), tuple(owner.labels("a", "h1").items()), command=command)
+    labels = tuple(owner.labels("a", "h1").items())
+    spec = InstanceSpec(f"{owner.project}-a-1", "a", HostCommand(), Stdio(), labels, command=command)
     await engine.create_instance(spec, Values())
     await engine.start_instance(spec.name, Values())
     print("started", flush=True)
@@ -200,7 +201,7 @@ async def test_a_command_that_does_not_exist_is_an_error_without_its_arguments(p
         ({"hardening": Hardening(read_only=False)}, "read_only"),
     ],
 )
-async def test_what_a_process_cannot_honour_is_an_error_that_names_a_way_out(process_bench: Bench, changes, key):
+async def test_what_a_process_cannot_honour_names_a_way_out(process_bench: Bench, changes: Any, key: str):
     with pytest.raises(EngineError, match=f"`{key}`") as refused:
         await process_bench.engine().create_instance(process_bench.spec(**changes), process_bench.values())
 
@@ -224,7 +225,7 @@ INITIALIZE = (
     ("ecosystem", "requirement", "name"),
     [("pypi", "mcp-server-time", "mcp-time"), ("npm", "@modelcontextprotocol/server-memory", "memory-server")],
 )
-async def test_a_package_is_installed_once_and_speaks(process_bench: Bench, ecosystem, requirement, name):
+async def test_a_package_installs_once_and_speaks(process_bench: Bench, ecosystem: Any, requirement: str, name: str):
     bench, engine = process_bench, process_bench.engine()
     assert isinstance(engine, ProcessEngine)
     source = PackageImage(f"test/{ecosystem}:1", ecosystem, requirement, "unused")

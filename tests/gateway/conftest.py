@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from stage import Stage, running  # noqa: E402  found by the line above
+from stage import Stage, running
 
 
 @pytest.fixture

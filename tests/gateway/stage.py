@@ -299,5 +299,5 @@ async def program(*arguments: str) -> PipeStream:
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  conditions of other parts
             await asyncio.sleep(0.005)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import json
-import socket
+import os
+import shutil
 import stat
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +40,7 @@ class Recorded:
     async def restart(self, servers: Sequence[str]) -> AsyncIterator[Mapping[str, Any]]:
         yield {"restart": list(servers)}
 
-    async def logs(
-        self, servers: Sequence[str], *, follow: bool, tail: int | None
-    ) -> AsyncIterator[Mapping[str, Any]]:
+    async def logs(self, servers: Sequence[str], *, follow: bool, tail: int | None) -> AsyncIterator[Mapping[str, Any]]:
         yield {"servers": list(servers), "follow": follow, "tail": tail}
 
     async def tools(self, profile: str | None) -> Sequence[Mapping[str, Any]]:
@@ -93,12 +94,25 @@ async def test_errors_come_with_their_hint_and_exit_code(admin: httpx2.AsyncClie
     assert malformed.status_code == 400
 
 
-async def test_a_process_of_another_user_gets_nothing(
-    admin: httpx2.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mcpcompose.gateway.admin.is_same_user", lambda _socket: False)
-    with socket.socket(socket.AF_UNIX) as other:
-        other.connect(str(tmp_path / "admin.sock"))
-        monkeypatch.undo()
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+async def test_a_process_of_another_user_gets_nothing() -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    path = folder / "admin.sock"
+    listening = await serve_admin(Recorded(), path)
+    folder.chmod(0o711)
+    path.chmod(0o666)  # even with its mode lost
+    ask = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
+    ask += "s.sendall(b'GET /status HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'); print(s.recv(9))"
+    try:
+        answers = []
+        for user in (0, 65534):
+            process = await asyncio.create_subprocess_exec(
+                "/usr/bin/python3", "-c", ask, str(path), user=user, stdout=-1, stderr=asyncio.subprocess.DEVNULL
+            )
+            answers.append((await process.communicate())[0])
+    finally:
+        await listening.stop(1)
+        shutil.rmtree(folder)
 
-    assert (await admin.get("/status")).status_code == 200
+    assert answers[0].strip() == b"b'HTTP/1.1 '"
+    assert answers[1].strip() in {b"", b"b''"}

@@ -144,3 +144,33 @@ async def test_the_sdk_client_hears_that_tools_changed_on_its_subscription(stage
 
     assert type(event).__name__ == "ToolsListChanged"
     assert names == ["one__echo", "one__more"]
+
+
+async def test_an_http_server_that_dies_is_started_again(stage: Stage) -> None:
+    port = free_port()
+    processes: list[asyncio.subprocess.Process] = []
+
+    async def launch(_server: str = "day") -> HttpEndpoint:
+        quiet = asyncio.subprocess.DEVNULL
+        command = (sys.executable, SERVER, str(port))
+        processes.append(await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet))
+        return HttpEndpoint(f"http://127.0.0.1:{port}/mcp")
+
+    stage.next_endpoint = launch
+    try:
+        await stage.serve(project(servers={"day": {}}), {"day": await launch()})
+        processes[0].kill()
+        await processes[0].wait()
+
+        failed = await stage.post("tools/call", {"name": "day__add", "arguments": {"a": 1, "b": 2}})
+        await until(lambda: stage.restarts == ["day"])
+        await until(lambda: stage.gateway.status()[0].state == "ready")
+        mended = await stage.post("tools/call", {"name": "day__add", "arguments": {"a": 1, "b": 2}})
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    assert failed.json()["error"]["data"]["retryable"] is True
+    assert mended.json()["result"]["structuredContent"] == {"result": 3}

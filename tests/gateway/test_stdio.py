@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ async def test_the_shim_carries_both_ways_and_ends_with_its_client(stage: Stage)
         json.dumps({"token": stage.token()}),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     assert process.stdin is not None
     assert process.stdout is not None

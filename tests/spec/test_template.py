@@ -14,7 +14,7 @@ VARIABLES = {"A": "a", "EMPTY": "", "B_1": "b"}
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("plain", "plain"), ("$A", "a"), ("${A}", "a"), ("x${A}y", "xay"), ("$$A", "$A"), ("$${A}", "${A}"), ("$B_1.c", "b.c"),
+        ("plain", "plain"), ("$A", "a"), ("${A}", "a"), ("x${A}y", "xay"), ("$$A", "$A"), ("$${A}", "${A}"), ("$B_1.c", "b.c"),  # noqa: E501  a table
         ("${NO}", ""), ("${NO-d}", "d"), ("${NO:-d}", "d"), ("${EMPTY-d}", ""), ("${EMPTY:-d}", "d"), ("${A:-d}", "a"),
         ("${A+x}", "x"), ("${A:+x}", "x"), ("${EMPTY+x}", "x"), ("${EMPTY:+x}", ""), ("${NO+x}", ""), ("${A?m}", "a"),
         ("${EMPTY?m}", ""), ("${NO:-${A}}", "a"), ("${NO:-${NO:-${B_1}}}", "b"), ("${NO:-}", ""), ("${NO:-a:b}", "a:b"),
@@ -30,7 +30,7 @@ def test_a_reference_becomes_its_value(text: str, value: str) -> None:
     [
         ("x ${A", "never closed", 2), ("${}", "not a variable reference", 0), ("${1A}", "not a variable reference", 0),
         ("ab $", "a lone `$`", 3), ("$é", "a lone `$`", 0), ("${A b}", "not a variable reference", 0),
-        ("${NO:?say}", "`NO` is not set: say", 0), ("${EMPTY:?}", "`EMPTY` is not set", 0), ("${NO?}", "`NO` is not set", 0),
+        ("${NO:?say}", "`NO` is not set: say", 0), ("${EMPTY:?}", "`EMPTY` is not set", 0), ("${NO?}", "`NO` is not set", 0),  # noqa: E501  a table
         ("${secret:}", "not a secret reference", 0), ("${secret:a b}", "not a secret reference", 0),
         ("${A:-" * 30 + "}" * 30, "nested deeper", 0),
     ],

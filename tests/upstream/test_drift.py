@@ -88,7 +88,13 @@ def test_annotations_and_param_headers_are_the_sdks(schema: Any, arguments: Any)
         assert ours.param_headers(found, arguments) == {k.lower(): v for k, v in theirs.items()}
 
 
-@given(schemas, values, st.dictionaries(st.sampled_from(["mcp-param-a", "mcp-param-b"]), st.sampled_from(["x", "42", "42.0", "true", "=?base64?w7w=?="])))
+@given(
+    schemas,
+    values,
+    st.dictionaries(
+        st.sampled_from(["mcp-param-a", "mcp-param-b"]), st.sampled_from(["x", "42", "42.0", "true", "=?base64?w7w=?="])
+    ),
+)
 def test_param_headers_match_when_the_sdk_says_so(schema: Any, arguments: Any, headers: dict[str, str]) -> None:
     found = ours.header_arguments(schema)
     if found is None or not isinstance(arguments, dict):

@@ -146,7 +146,7 @@ async def test_events_before_the_result_go_to_their_call(place: Place) -> None:
         (200, b"x", "application/json", {"content_encoding": "br"}, "which was not asked for"),
     ],
 )
-async def test_a_bad_answer_costs_only_its_call(
+async def test_a_bad_answer_costs_only_its_call(  # noqa: PLR0917  a table's row
     place: Place, status: int, body: bytes, kind: str, headers: dict[str, str], expected: str
 ) -> None:
     async def answer(web: Web, message: dict[str, Any]) -> None:
@@ -251,13 +251,39 @@ async def test_a_cancelled_call_closes_its_exchange_and_tells_a_legacy_server(pl
     place.answer = answer
     call = Call("tools/call", {"name": "x"})
     place.connection.begin(call)
-    while not place.seen:
+    while not place.seen:  # noqa: ASYNC110  a condition of the other side
         await asyncio.sleep(0.005)
 
     call.cancel()
 
     async with asyncio.timeout(5):
-        while place.seen[-1][2].get("method") != "notifications/cancelled":
+        while place.seen[-1][2].get("method") != "notifications/cancelled":  # noqa: ASYNC110  the same
             await asyncio.sleep(0.005)
     assert place.seen[-1][2]["params"]["requestId"] == "gw-1"
     gone.set()
+
+
+async def test_one_call_that_cannot_connect_costs_no_other_until_nothing_answers_any_more(place: Place) -> None:
+    gone = asyncio.Event()
+
+    async def answer(web: Web, message: dict[str, Any]) -> None:
+        if message["method"] == "initialize":
+            await web.result(message, {"protocolVersion": "2025-06-18", "capabilities": {}})
+            return
+        await gone.wait()
+        await web.result(message, {"fine": True})
+
+    place.answer = answer
+    await greet(place.connection, "legacy")
+    place.connection.learned(ServerLists())
+    waiting = asyncio.create_task(place.call())
+    while len(place.connection.pending) != 1:  # noqa: ASYNC110  a condition of the other side
+        await asyncio.sleep(0.005)
+
+    place.connection._unreachable(Call("tools/call", {}), "broke the exchange off")
+    assert place.connection._checking is not None
+    await place.connection._checking
+    gone.set()
+
+    assert (await waiting).result == b'{"fine": true}'
+    assert place.lost == []

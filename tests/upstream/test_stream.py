@@ -88,7 +88,7 @@ async def test_the_bytes_of_a_result_are_passed_on_as_they_came() -> None:
     connection, stream, _ = connected()
     call = Call("tools/call", {})
     connection.begin(call)
-    raw = '{"a": 1.10, "b" : "\\u00e9\\/", "c":[ 12345678901234567890123 ] }'.encode()
+    raw = b'{"a": 1.10, "b" : "\\u00e9\\/", "c":[ 12345678901234567890123 ] }'
 
     line = b'{"jsonrpc":"2.0","result": %b ,"id":"gw-1"}\r\n' % raw
     for at in range(len(line)):
