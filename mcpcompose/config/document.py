@@ -34,6 +34,8 @@ MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 100_000
 """Nodes after alias expansion."""
+MAX_SLOW: Final = 1 << 18
+"""Characters that the slow scanner is given at most: about two seconds."""
 
 _STANDARD: Final = "tag:yaml.org,2002:"
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -70,14 +72,30 @@ def parse(file: Path, content: bytes) -> tuple[Node | None, tuple[Problem, ...]]
     """The tree of *content*, None if it is empty or cannot be read, and all that is wrong with it."""
     try:
         text = _text(file, content)
-        composer = _Composer(file, text)
-        return composer.document(), tuple(composer.problems)
+        return _compose(file, text)
     except FileProblems as error:
         return None, error.problems
     except MarkedYAMLError as error:
         return None, (_syntax_problem(file, text, error),)
     except YAMLError as error:
         return None, (Problem(f"this is not YAML: {error}".splitlines()[0], Position(file, 1, 1)),)
+
+
+def _compose(file: Path, text: str) -> tuple[Node | None, tuple[Problem, ...]]:
+    """
+    The tree of *text*; read again by the slow scanner where the fast one is wrong.
+
+    libyaml refuses a `:` inside a plain scalar between brackets, such as `{image: acme/server:1}`,
+    which is right since YAML 1.2 (section 7.3.3).
+    """
+    try:
+        composer = _Composer(file, text)
+        return composer.document(), tuple(composer.problems)
+    except MarkedYAMLError as error:
+        if "found unexpected ':'" not in str(error.problem) or len(text) > MAX_SLOW:
+            raise
+    composer = _Composer(file, text, pure=True)
+    return composer.document(), tuple(composer.problems)
 
 
 def _text(file: Path, content: bytes) -> str:
@@ -106,6 +124,7 @@ _SYNTAX: Final = {
     "could not find expected ':": "a `:` is missing after the key",
     "did not find expected '-' indicator": "a list item (`- …`) was expected here",
     "found unexpected end of stream": "a quote is never closed",
+    "found unexpected ':'": "a `:` is not allowed here; put the value in quotes",
     "expected the node content": "a value was expected here",
     "did not find expected node content": "a value was expected here; is a bracket never closed?",
     "did not find expected ',' or": "a `,` or the closing bracket was expected here",
@@ -132,10 +151,10 @@ def _syntax_problem(file: Path, text: str, error: MarkedYAMLError) -> Problem:
 class _Composer:
     """Builds nodes from the parser's events; *problems* are those that do not stop it."""
 
-    def __init__(self, file: Path, text: str) -> None:
+    def __init__(self, file: Path, text: str, *, pure: bool = False) -> None:
         self.problems: list[Problem] = []
         self._file = file
-        self._events: Iterator[Any] = YAML(typ="safe").parse(text)
+        self._events: Iterator[Any] = YAML(typ="safe", pure=pure).parse(text)
         self._anchors: dict[str, Node | None] = {}
         self._budget = MAX_NODES
 

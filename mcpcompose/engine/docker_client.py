@@ -7,6 +7,7 @@ Nothing else calls the library, and only our own errors come out.
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +81,7 @@ class DockerClient:
         import docker  # noqa: PLC0415  0.3 s, in a thread, only when an engine is used
         from docker.tls import TLSConfig  # noqa: PLC0415  the same
 
+        self._knock()
         tls: Any = False
         if certificates := self.address.certificates:
             folder = certificates.folder
@@ -92,6 +94,17 @@ class DockerClient:
             return docker.APIClient(self.address.url, version="auto", timeout=TIMEOUT, tls=tls, max_pool_size=THREADS)
         except (docker.errors.DockerException, OSError) as error:
             raise unreachable(self.address, _short(error)) from error
+
+
+    def _knock(self) -> None:
+        """Try the socket first: the library leaks one that nobody answers."""
+        if self.address.socket is None:
+            return
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.address.socket))
+            except OSError as error:
+                raise unreachable(self.address, error.strerror or str(error)) from error
 
 
 @contextmanager

@@ -135,7 +135,7 @@ async def _all_pages(connection: Connection, method: str, member: str, seconds: 
         call = await ask(connection, method, {} if cursor is None else {"cursor": cursor}, seconds=seconds)
         reply = call.reply
         if reply is None or reply.result is None:
-            if method == "resources/templates/list":  # many servers with resources do not have it
+            if method != "tools/list":  # many servers announce more than they answer
                 return items
             raise UpstreamError(f"failed `{method}`: {error_text(reply.error if reply else None)}")
         page = _object(reply.result) or {}

@@ -8,14 +8,16 @@ import sys
 
 import pytest
 
+from harness.desk import Desk
 from mcpcompose.cli.printable import json_safe, printable
 
 COMMANDS = (
-    "init config plan up down ls ps logs start stop restart pull build trust tools client run gateway version completion"
-).split()
+    *("init", "config", "plan", "up", "down", "ls", "ps", "logs", "start", "stop", "restart", "pull", "build"),
+    *("trust", "tools", "client", "run", "gateway", "version", "completion"),
+)
 
 
-def test_help_teaches_every_command_with_examples(desk) -> None:
+def test_help_teaches_every_command_with_examples(desk: Desk) -> None:
     shown = desk.ok("--help")
 
     assert all(f"  {command} " in shown for command in COMMANDS)
@@ -26,7 +28,7 @@ def test_help_teaches_every_command_with_examples(desk) -> None:
         assert "Examples:\n" in desk.ok(*words, "--help"), words
 
 
-def test_help_imports_nothing_heavy(desk) -> None:
+def test_help_imports_nothing_heavy(desk: Desk) -> None:
     program = (
         "import sys; from mcpcompose.cli.main import main; main(['--help']); "
         "sys.exit(bool({'docker', 'httpx2', 'rich', 'ruamel', 'starlette', 'uvicorn'} & set(sys.modules)))"
@@ -36,7 +38,7 @@ def test_help_imports_nothing_heavy(desk) -> None:
     assert desk.run(program).returncode == 0
 
 
-def test_init_writes_a_file_that_loads_and_never_replaces_one(desk) -> None:
+def test_init_writes_a_file_that_loads_and_never_replaces_one(desk: Desk) -> None:
     desk.ok("init")
     names = desk.json("config", "--servers")
     again = desk.run("init")
@@ -49,7 +51,7 @@ def test_init_writes_a_file_that_loads_and_never_replaces_one(desk) -> None:
     assert desk.json("config", "--servers") == ["time"]
 
 
-def test_config_prints_references_and_where_a_value_came_from(desk) -> None:
+def test_config_prints_references_and_where_a_value_came_from(desk: Desk) -> None:
     desk.environ["KEY"] = "planted-value"
     desk.write("servers:\n  a:\n    image: x:1\n    read_only: false\n    environment:\n      KEY: ${KEY}\n")
 
@@ -63,7 +65,7 @@ def test_config_prints_references_and_where_a_value_came_from(desk) -> None:
     assert desk.ok("-q", "config") == ""
 
 
-def test_all_problems_of_a_file_are_shown_with_their_place(desk) -> None:
+def test_all_problems_of_a_file_are_shown_with_their_place(desk: Desk) -> None:
     desk.write("servers:\n  a:\n    imge: x\n  b:\n    image: y\n    ports: ['80:80']\n")
 
     done = desk.run("config")
@@ -89,7 +91,7 @@ def test_all_problems_of_a_file_are_shown_with_their_place(desk) -> None:
         (["logs", "aa"], "did you mean `a`?"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_exits_2_and_says_why(desk, arguments: list[str], said: str) -> None:
+def test_a_command_line_that_makes_no_sense_exits_2_and_says_why(desk: Desk, arguments: list[str], said: str) -> None:
     desk.servers(a={})
 
     done = desk.run(*arguments)
@@ -100,14 +102,14 @@ def test_a_command_line_that_makes_no_sense_exits_2_and_says_why(desk, arguments
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_file_the_way_out_is_named(desk) -> None:
+def test_without_a_file_the_way_out_is_named(desk: Desk) -> None:
     done = desk.run("up")
 
     assert done.returncode == 2
     assert "mcp-compose init" in done.stderr
 
 
-def test_a_missing_secret_exits_3_before_anything_starts(desk) -> None:
+def test_a_missing_secret_exits_3_before_anything_starts(desk: Desk) -> None:
     keys = {"process": [sys.executable, "echo.py"], "secrets": [{"source": "pat", "env": "PAT"}]}
     sources = {"pat": {"environment": "NOT_SET_ANYWHERE"}}
     desk.write(json.dumps({"engine": "process", "servers": {"a": keys}, "secrets": sources}))
@@ -120,7 +122,7 @@ def test_a_missing_secret_exits_3_before_anything_starts(desk) -> None:
     assert desk.processes() == []
 
 
-def test_an_engine_that_does_not_answer_exits_4_and_names_the_ways_out(desk) -> None:
+def test_an_engine_that_does_not_answer_exits_4_and_names_the_ways_out(desk: Desk) -> None:
     desk.environ["DOCKER_HOST"] = f"unix://{desk.base}/none.sock"
     desk.write("servers:\n  a: {image: 'x:1'}\n")
 
@@ -131,7 +133,7 @@ def test_an_engine_that_does_not_answer_exits_4_and_names_the_ways_out(desk) -> 
     assert desk.processes() == []
 
 
-def test_what_was_not_approved_exits_6_with_its_hash_and_up_trust_approves_it(desk) -> None:
+def test_what_was_not_approved_exits_6_with_its_hash_and_up_trust_approves_it(desk: Desk) -> None:
     desk.servers(a={})
 
     refused = desk.run("up", "-d")
@@ -144,7 +146,7 @@ def test_what_was_not_approved_exits_6_with_its_hash_and_up_trust_approves_it(de
     assert approved.returncode == 0
 
 
-def test_without_a_gateway_what_needs_one_exits_1_and_names_up(desk) -> None:
+def test_without_a_gateway_what_needs_one_exits_1_and_names_up(desk: Desk) -> None:
     desk.servers(a={})
 
     for arguments in (["tools", "ls"], ["start"], ["restart", "a"], ["client", "config"]):
@@ -153,7 +155,7 @@ def test_without_a_gateway_what_needs_one_exits_1_and_names_up(desk) -> None:
         assert "mcp-compose up" in done.stderr
 
 
-def test_global_options_mean_the_same_before_and_after_the_command(desk) -> None:
+def test_global_options_mean_the_same_before_and_after_the_command(desk: Desk) -> None:
     file = desk.write("name: other\nservers:\n  a: {image: 'x:1'}\n", "other.yaml")
 
     before = desk.json("-f", "other.yaml", "-p", "renamed", "config")
@@ -164,7 +166,19 @@ def test_global_options_mean_the_same_before_and_after_the_command(desk) -> None
     assert before["name"] == "renamed"
 
 
-def test_several_files_are_merged(desk) -> None:
+def test_a_project_is_found_by_its_name_however_the_file_is_written(desk: Desk) -> None:
+    for text in (
+        'name: "mine" # ours\nservers: {}\n',
+        '{"name": "mine", "servers": {}}',
+        "servers: {}\nname: ${WHOSE:-mine}\n",
+    ):
+        desk.write(text)
+        assert desk.json("ps")["project"] == "mine"
+    desk.write("servers: {}\n")
+    assert desk.json("ps")["project"] == "p"
+
+
+def test_several_files_are_merged(desk: Desk) -> None:
     desk.write("servers:\n  a: {image: 'x:1'}\n", "one.yaml")
     desk.write("servers:\n  a: {image: 'x:2'}\n  b: {image: 'y:1'}\n", "two.yaml")
     desk.environ["MCP_COMPOSE_FILE"] = os.pathsep.join(["one.yaml", "two.yaml"])
@@ -175,14 +189,14 @@ def test_several_files_are_merged(desk) -> None:
     assert list(found) == ["a", "b"]
 
 
-def test_version_and_completion_print_data(desk) -> None:
+def test_version_and_completion_print_data(desk: Desk) -> None:
     assert desk.ok("--version") == desk.ok("version")
     assert desk.json("version").keys() == {"version", "python"}
     for shell in ("bash", "zsh", "fish"):
         assert "mcp-compose" in desk.ok("completion", shell)
 
 
-def test_what_comes_from_outside_cannot_write_to_the_terminal(desk) -> None:
+def test_what_comes_from_outside_cannot_write_to_the_terminal(desk: Desk) -> None:
     desk.write('name: desk\nservers:\n  "a\\e[31m\\u202eb": {image: x}\n')
 
     done = desk.run("config")
@@ -201,14 +215,14 @@ def test_unsafe_characters_are_escaped_and_json_keeps_its_meaning() -> None:
     assert printable(encoded) == encoded
 
 
-def test_there_is_no_colour_where_nobody_sees_it(desk) -> None:
+def test_there_is_no_colour_where_nobody_sees_it(desk: Desk) -> None:
     desk.write("servers:\n  a: {imge: x}\n")
     desk.environ["FORCE_COLOR"] = "1"
 
     assert "\x1b" not in desk.run("config").stderr
 
 
-def test_a_reader_that_goes_away_ends_the_command_quietly(desk) -> None:
+def test_a_reader_that_goes_away_ends_the_command_quietly(desk: Desk) -> None:
     desk.ok("init")
     process = desk.start("config")
     process.stdout.close()
@@ -216,7 +230,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(desk) -> None:
     assert process.wait(30) in {0, 1}
 
 
-def test_interrupted_logs_exit_130(desk) -> None:
+def test_interrupted_logs_exit_130(desk: Desk) -> None:
     import signal
 
     desk.servers(a={})
@@ -230,7 +244,7 @@ def test_interrupted_logs_exit_130(desk) -> None:
     assert following.returncode == 130
 
 
-def test_a_command_that_finds_a_gateway_needs_no_engine_library(desk) -> None:
+def test_a_command_that_finds_a_gateway_needs_no_engine_library(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()
     program = (

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import docker
 import pytest
 
+from harness.desk import Desk, eventually
+
 BASE = os.environ.get("MCP_COMPOSE_TEST_BASE", "mcp-compose-test/base:1")
+Names = Callable[..., list[str]]
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-def containers(desk):
+def containers(desk: Desk) -> Iterator[Names]:
     """The names of this project's containers, running ones first; removed afterwards."""
     client = docker.from_env()
     mine = {"label": f"io.mcpcompose.project={desk.base.name.lower()}"}
@@ -27,15 +32,17 @@ def containers(desk):
     client.close()
 
 
-def save(desk, **servers) -> str:
+def save(desk: Desk, **servers: Any) -> str:
     """Servers that run the echo program on the base image, in a project named like the test's folder."""
     program = (desk.project / "echo.py").read_text().replace("$", "$$")
-    named = {name: {"image": BASE, "command": ["python3", "-u", "-c", program], **keys} for name, keys in servers.items()}
+    named = {
+        name: {"image": BASE, "command": ["python3", "-u", "-c", program], **keys} for name, keys in servers.items()
+    }
     desk.write(json.dumps({"name": desk.base.name.lower(), "servers": named}))
     return desk.base.name.lower()
 
 
-def test_up_ps_call_change_and_down_on_a_real_engine(desk, containers, eventually) -> None:
+def test_up_ps_call_change_and_down_on_a_real_engine(desk: Desk, containers: Names) -> None:
     name = save(desk, a={}, b={"environment": {"GREETING": "hello "}})
 
     desk.ok("up", "-d")
@@ -53,7 +60,7 @@ def test_up_ps_call_change_and_down_on_a_real_engine(desk, containers, eventuall
     assert containers() == []
 
 
-def test_after_kill_9_down_removes_the_containers(desk, containers) -> None:
+def test_after_kill_9_down_removes_the_containers(desk: Desk, containers: Names) -> None:
     save(desk, a={})
     desk.ok("up", "-d")
     desk.gateway().kill()
@@ -65,7 +72,7 @@ def test_after_kill_9_down_removes_the_containers(desk, containers) -> None:
     assert containers() == []
 
 
-def test_a_terminated_gateway_leaves_its_containers_stopped(desk, containers, eventually) -> None:
+def test_a_terminated_gateway_leaves_its_containers_stopped(desk: Desk, containers: Names) -> None:
     name = save(desk, a={})
     desk.ok("up", "-d")
 
@@ -77,7 +84,7 @@ def test_a_terminated_gateway_leaves_its_containers_stopped(desk, containers, ev
     desk.ok("down")
 
 
-def test_an_image_that_does_not_exist_costs_only_its_server(desk, containers) -> None:
+def test_an_image_that_does_not_exist_costs_only_its_server(desk: Desk, containers: Names) -> None:
     save(desk, a={}, b={"image": "mcp-compose-test/nowhere:1", "pull_policy": "never"})
 
     done = desk.run("up", "-d")
@@ -88,7 +95,7 @@ def test_an_image_that_does_not_exist_costs_only_its_server(desk, containers) ->
     desk.ok("down")
 
 
-def test_a_pull_that_fails_says_so(desk, containers) -> None:
+def test_a_pull_that_fails_says_so(desk: Desk, containers: Names) -> None:
     save(desk, b={"image": "127.0.0.1:9/nowhere:1"})
 
     done = desk.run("pull")

@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 
+from harness.desk import Desk, eventually
+
 HANDSHAKE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
 
 
-def test_up_serves_until_down_which_leaves_nothing(desk) -> None:
+def test_up_serves_until_down_which_leaves_nothing(desk: Desk) -> None:
     desk.servers(a={}, b={"environment": {"GREETING": "hello "}})
 
     desk.up()
@@ -29,7 +31,7 @@ def test_up_serves_until_down_which_leaves_nothing(desk) -> None:
     assert desk.run("down").stderr == "there is nothing to take down\n"
 
 
-def test_up_with_nothing_changed_says_so_in_one_line_and_touches_no_process(desk) -> None:
+def test_up_with_nothing_changed_says_so_in_one_line_and_touches_no_process(desk: Desk) -> None:
     desk.servers(a={}, b={})
     desk.up()
     before = {one.pid for one in desk.processes()}
@@ -42,7 +44,7 @@ def test_up_with_nothing_changed_says_so_in_one_line_and_touches_no_process(desk
     assert desk.json("up", "--dry-run")["steps"] == []
 
 
-def test_a_saved_change_takes_effect_by_itself_and_leaves_the_neighbour_alone(desk, eventually) -> None:
+def test_a_saved_change_takes_effect_by_itself_and_leaves_the_neighbour_alone(desk: Desk) -> None:
     desk.servers(a={}, b={})
     desk.up()
     since = desk.state("a")["since"]
@@ -54,7 +56,7 @@ def test_a_saved_change_takes_effect_by_itself_and_leaves_the_neighbour_alone(de
     assert desk.state("a")["since"] == since
 
 
-def test_without_watching_a_change_waits_for_the_next_up(desk) -> None:
+def test_without_watching_a_change_waits_for_the_next_up(desk: Desk) -> None:
     desk.servers(a={})
     desk.ok("trust", "--all")
     desk.ok("up", "-d", "--no-watch")
@@ -68,7 +70,7 @@ def test_without_watching_a_change_waits_for_the_next_up(desk) -> None:
     assert [tool["name"] for tool in desk.json("tools", "ls")] == ["a__say"]
 
 
-def test_a_broken_file_keeps_what_was_served_and_shows_its_line_until_it_is_mended(desk, eventually) -> None:
+def test_a_broken_file_keeps_what_was_served_and_shows_its_line_until_it_is_mended(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()
     good = (desk.project / "mcp-compose.yaml").read_text()
@@ -85,7 +87,7 @@ def test_a_broken_file_keeps_what_was_served_and_shows_its_line_until_it_is_mend
     eventually(lambda: desk.json("ps")["problem"] is None)
 
 
-def test_a_change_that_needs_approval_waits_for_trust(desk, eventually) -> None:
+def test_a_change_that_needs_approval_waits_for_trust(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()
 
@@ -99,7 +101,7 @@ def test_a_change_that_needs_approval_waits_for_trust(desk, eventually) -> None:
     assert desk.json("ps")["unapproved"] == []
 
 
-def test_stopped_servers_stay_stopped_until_started(desk) -> None:
+def test_stopped_servers_stay_stopped_until_started(desk: Desk) -> None:
     desk.servers(a={}, b={})
     desk.up()
     pid = desk.gateway().pid
@@ -116,7 +118,7 @@ def test_stopped_servers_stay_stopped_until_started(desk) -> None:
     assert desk.gateway().pid == pid
 
 
-def test_logs_show_what_servers_wrote_and_follow_what_they_write(desk, eventually) -> None:
+def test_logs_show_what_servers_wrote_and_follow_what_they_write(desk: Desk) -> None:
     desk.servers(a={}, b={})
     desk.up()
     eventually(lambda: desk.run("logs", "a").stdout == "a | echo starts\n")
@@ -134,7 +136,7 @@ def test_logs_show_what_servers_wrote_and_follow_what_they_write(desk, eventuall
     assert "gateway started" in desk.ok("logs", "-n", "5", "gateway")
 
 
-def test_after_kill_9_the_next_up_and_down_work_as_ever(desk) -> None:
+def test_after_kill_9_the_next_up_and_down_work_as_ever(desk: Desk) -> None:
     desk.servers(a={}, b={})
     desk.up()
     desk.gateway().kill()
@@ -150,7 +152,7 @@ def test_after_kill_9_the_next_up_and_down_work_as_ever(desk) -> None:
     assert desk.processes() == []
 
 
-def test_down_works_with_a_broken_file_and_without_a_gateway(desk) -> None:
+def test_down_works_with_a_broken_file_and_without_a_gateway(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()
     desk.gateway().kill()
@@ -161,7 +163,7 @@ def test_down_works_with_a_broken_file_and_without_a_gateway(desk) -> None:
     assert desk.processes() == []
 
 
-def test_two_at_once_end_with_one_gateway(desk) -> None:
+def test_two_at_once_end_with_one_gateway(desk: Desk) -> None:
     desk.servers(a={})
     desk.ok("trust", "--all")
 
@@ -172,7 +174,7 @@ def test_two_at_once_end_with_one_gateway(desk) -> None:
     assert sum("serve" in one.cmdline() for one in desk.processes()) == 1
 
 
-def test_the_foreground_stays_until_ctrl_c_and_says_what_it_leaves(desk, eventually) -> None:
+def test_the_foreground_stays_until_ctrl_c_and_says_what_it_leaves(desk: Desk) -> None:
     desk.servers(a={})
     desk.ok("trust", "--all")
     staying = desk.start("up")
@@ -194,7 +196,7 @@ def test_the_foreground_stays_until_ctrl_c_and_says_what_it_leaves(desk, eventua
     desk.ok("down")
 
 
-def test_a_terminated_gateway_stops_its_servers(desk, eventually) -> None:
+def test_a_terminated_gateway_stops_its_servers(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()
 
@@ -203,7 +205,7 @@ def test_a_terminated_gateway_stops_its_servers(desk, eventually) -> None:
     eventually(lambda: desk.processes() == [])
 
 
-def test_the_port_stays_the_same_and_a_taken_one_is_an_error_that_names_the_key(desk) -> None:
+def test_the_port_stays_the_same_and_a_taken_one_is_an_error_that_names_the_key(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()
     first = desk.json("ps")["endpoint"]
@@ -223,7 +225,7 @@ def test_the_port_stays_the_same_and_a_taken_one_is_an_error_that_names_the_key(
     assert desk.processes() == []
 
 
-def test_run_stdio_starts_the_gateway_and_speaks_mcp(desk) -> None:
+def test_run_stdio_starts_the_gateway_and_speaks_mcp(desk: Desk) -> None:
     desk.servers(a={})
     desk.ok("trust", "--all")
     asked = [
@@ -255,7 +257,7 @@ def test_run_stdio_starts_the_gateway_and_speaks_mcp(desk) -> None:
     assert desk.json("ps")["gateway"] is not None
 
 
-def test_client_config_shows_the_token_only_when_asked_and_rotate_replaces_it(desk) -> None:
+def test_client_config_shows_the_token_only_when_asked_and_rotate_replaces_it(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()
 
@@ -274,7 +276,7 @@ def test_client_config_shows_the_token_only_when_asked_and_rotate_replaces_it(de
     assert "`nobody`" in unknown.stderr
 
 
-def test_a_server_that_does_not_serve_costs_only_itself_and_an_exit_code(desk) -> None:
+def test_a_server_that_does_not_serve_costs_only_itself_and_an_exit_code(desk: Desk) -> None:
     desk.servers(a={}, bad={"process": ["/bin/sh", "-c", "exit 3"], "timeouts": {"start": "5s"}})
     desk.ok("trust", "--all")
 
@@ -286,7 +288,7 @@ def test_a_server_that_does_not_serve_costs_only_itself_and_an_exit_code(desk) -
     assert desk.ok("tools", "call", "a__echo", "text=fine") == "fine\n"
 
 
-def test_tools_are_inspected_and_called_with_arguments_in_every_form(desk) -> None:
+def test_tools_are_inspected_and_called_with_arguments_in_every_form(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()
 
@@ -301,7 +303,7 @@ def test_tools_are_inspected_and_called_with_arguments_in_every_form(desk) -> No
     assert desk.run("tools", "call", "a__nothing").returncode == 1
 
 
-def test_two_names_in_one_folder_are_two_projects(desk) -> None:
+def test_two_names_in_one_folder_are_two_projects(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()
     desk.ok("-p", "other", "trust", "--all")

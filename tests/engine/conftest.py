@@ -177,14 +177,15 @@ def _bench(kind: str) -> Bench:
 
 
 async def _clean(bench: Bench) -> None:
-    engine = bench.engine()
+    for one in bench.engines:
+        await one.close()
+    engine = bench.make()
     state = await engine.observe(bench.owner, frozenset(), frozenset())
     await asyncio.gather(*(engine.remove_instance(instance.name) for instance in state.instances))
     await asyncio.gather(*(engine.remove_network(name) for name in state.networks))
     await asyncio.gather(*(engine.remove_volume(name) for name in state.volumes))
     left = await engine.observe(bench.owner, frozenset(), frozenset())
-    for one in bench.engines:
-        await one.close()
+    await engine.close()
     shutil.rmtree(bench.paths.runtime.parents[1])
     assert (left.instances, left.networks, left.volumes) == ((), (), ())
 

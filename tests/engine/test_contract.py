@@ -275,9 +275,9 @@ async def until_heard(heard: list[EngineEvent], wanted: EngineEvent) -> None:
 
 async def test_a_flood_waits_while_nobody_reads(bench: Bench):
     endpoint, heard = await bench.talk(bench.engine(), bench.spec())
+    await bench.said(bench.spec().name, b"server is up")
     endpoint.stream.pause_reading()
     endpoint.stream.write(b"flood 4096\n")
-    await bench.said(bench.spec().name, b"server is up")
     for _ in range(20):
         await asyncio.sleep(0.01)
     held = len(heard.data)
