@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ from mcpcompose.actions.port import port_for
 from mcpcompose.actions.record import Record, read_record, write_record
 from mcpcompose.auth.tokens import Tokens
 from mcpcompose.engine.base import Endpoint, Engine
+from mcpcompose.errors import McpComposeError
 from mcpcompose.gateway.gateway import ProjectGateway
 from mcpcompose.log import ServerLogs
 from mcpcompose.orchestrator.approval import approvals_of
@@ -25,6 +27,7 @@ from mcpcompose.spec.project import Project
 if TYPE_CHECKING:
     from mcpcompose.config.load import Loaded
 
+_log: Final = logging.getLogger(__name__)
 _ENGINE_VARIABLES: Final = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
 
@@ -145,33 +148,59 @@ class ListeningGateway:
     """
     The gateway as the orchestrator sees it; listens from the first project on.
 
-    What is declared is served at once, from cached lists, while its servers still start.
+    What is declared is served at once, from cached lists, while its servers still start. *problem* is what keeps it
+    from listening where a later change of the file says; until that is mended it stays where it is.
     """
 
     def __init__(self, gateway: ProjectGateway, place: Place) -> None:
         self._gateway = gateway
         self._place = place
-        self._opened: asyncio.Task[None] | None = None
+        self._at: tuple[str, int] | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self.problem: McpComposeError | None = None
         self.starting, self.attach = gateway.starting, gateway.attach
         self.detach, self.failed, self.stopped = gateway.detach, gateway.failed, gateway.stopped
 
     def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
-        """Serve *project* from now on. Raises `McpComposeError` when its port is taken."""
-        port = None
-        if self._opened is None:
+        """Serve *project* from now on. Raises `McpComposeError` when it is the first and its port is taken."""
+        gateway = project.gateway
+        if self._at is None:
             record = read_record(self._place.paths.state)
-            port = port_for(project.gateway, record.port if record else None, self._place.owner.id)
+            port = port_for(gateway, record.port if record else None, self._place.owner.id)
+        else:
+            port = gateway.port or self._at[1]
         self._gateway.declare(project, fingerprints)
-        if port is not None:
-            self._opened = asyncio.get_running_loop().create_task(self._open(project, port))
+        if (gateway.listen, port) == self._at:
+            self.problem = None
+            return
+        before, self._at = self._at, (gateway.listen, port)
+        opening = self._open(project, port, self._opening, before)
+        self._opening = asyncio.get_running_loop().create_task(opening)
 
     async def opened(self) -> None:
         """Wait until it listens. Raises `McpComposeError` when it cannot."""
-        if self._opened is not None:
-            await asyncio.shield(self._opened)
+        if self._opening is not None:
+            await asyncio.shield(self._opening)
+        if self.problem is not None:
+            raise self.problem
 
-    async def _open(self, project: Project, port: int) -> None:
-        url = await self._gateway.start(project.gateway.listen, port, self._place.paths.stdio_socket)
+    async def _open(
+        self, project: Project, port: int, other: asyncio.Task[None] | None, before: tuple[str, int] | None
+    ) -> None:
+        """Listen at *port* after *other* is done; stay at *before* where that cannot be."""
+        if other is not None:
+            await other
+        listen = project.gateway.listen
+        try:
+            if before is None:
+                url = await self._gateway.start(listen, port, self._place.paths.stdio_socket)
+            else:
+                url = await self._gateway.move(listen, port)
+        except McpComposeError as error:
+            self.problem, self._at = error, before
+            _log.warning("cannot listen", extra={"reason": error.message})
+            return
+        self.problem = None
         remember(self._place, lambda record: record.listening(url, None if project.gateway.port else port))
 
 

@@ -61,7 +61,7 @@ class GatewayControl:
         """Everything `ps` shows."""
         status = self._controller.status()
         context = self._context
-        project = status.project
+        project, problem = status.project, status.problem or context.serving.problem
         return {
             "project": context.place.name,
             "directory": str(context.place.directory),
@@ -75,7 +75,7 @@ class GatewayControl:
                 "watch": context.source.watch,
             },
             "servers": [server_as_json(one) for one in context.gateway.status()] if project else [],
-            "problem": problem_as_json(status.problem) if status.problem else None,
+            "problem": problem_as_json(problem) if problem else None,
             "unapproved": [
                 {"hash": form.hash, "kind": form.kind, "subject": form.subject, "text": form.text}
                 for form in status.pending

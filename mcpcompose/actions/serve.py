@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from mcpcompose.actions.locate import Place, place
 from mcpcompose.actions.lock import held
@@ -48,15 +48,15 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def serve(where: Place, first: Event | None, on_event: OnEvent, serving: OnEvent) -> bool:
+def serve(where: Place, first: Event | None, on_event: OnEvent, serving: OnEvent, log_to: TextIO | None = None) -> bool:
     """
     Be the gateway of *where* until it is told to end, starting with *first* (None: wait for a file to be handed over).
 
     Tells *on_event* what goes on in the first round and *serving* its result. Returns whether a person interrupted
-    it. Raises `GatewayRunning`, and what keeps *first* from being used.
+    it. Its log also goes to *log_to*. Raises `GatewayRunning`, and what keeps *first* from being used.
     """
     with held(where.paths):
-        return _run(_serve(where, first, on_event, serving))
+        return _run(_serve(where, first, on_event, serving, log_to))
 
 
 def _run(coroutine: Coroutine[Any, Any, bool]) -> bool:
@@ -68,14 +68,14 @@ def _run(coroutine: Coroutine[Any, Any, bool]) -> bool:
         return runner.run(coroutine)
 
 
-async def _serve(where: Place, first: Event | None, on_event: OnEvent, serving: OnEvent) -> bool:
+async def _serve(where: Place, first: Event | None, on_event: OnEvent, serving: OnEvent, log_to: TextIO | None) -> bool:
     from mcpcompose.actions.context import Context, log_level
     from mcpcompose.actions.control import GatewayControl
     from mcpcompose.gateway.admin import serve_admin
     from mcpcompose.log import setup
 
     context = Context(where)
-    setup(context.paths.logs, context.redactor, level=log_level(where.options.environ))
+    setup(context.paths.logs, context.redactor, level=log_level(where.options.environ), stream=log_to)
     control = GatewayControl(context)
     interrupted = _on_signals(control)
     admin = await serve_admin(control, where.paths.admin_socket)

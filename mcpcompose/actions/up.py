@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,10 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How to bring it up; *watch* follows changes of the file."""
+    """How to bring it up; *watch* follows changes of the file, *log_to_stderr* is for supervisors."""
 
     watch: bool = True
+    log_to_stderr: bool = False
 
 
 def is_running(place: Place) -> bool:
@@ -50,4 +52,4 @@ def stay(place: Place, wish: Wish, on_event: OnEvent, serving: OnEvent) -> bool:
     from mcpcompose.actions.serve import serve
 
     first = {**place.wire(), "watch": wish.watch}
-    return serve(place, first, on_event, serving)
+    return serve(place, first, on_event, serving, sys.stderr if wish.log_to_stderr else None)

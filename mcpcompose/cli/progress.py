@@ -44,9 +44,15 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.settle()
+
+    def settle(self) -> None:
+        """Leave what is shown as it is; what comes from now on is shown below it."""
         if self._live:
             self._live.update(self._table(), refresh=True)
             self._live.stop()
+        self._live = None
+        self._lines.clear()
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Show *event*."""

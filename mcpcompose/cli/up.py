@@ -69,7 +69,7 @@ def run_in_foreground(found: Session, *, watch: bool, quietly: bool = False) -> 
     from mcpcompose.actions.up import Wish, hand_over, is_running, stay
 
     place = found.place()
-    wish = Wish(watch=watch)
+    wish = Wish(watch=watch, log_to_stderr=quietly)
     if is_running(place):
         with Progress(found.output) as progress:
             result = _asking(found, place, lambda: hand_over(place, wish, progress.event))
@@ -78,14 +78,15 @@ def run_in_foreground(found: Session, *, watch: bool, quietly: bool = False) -> 
     progress = Progress(found.output)
 
     def serving(result: Mapping[str, Any]) -> None:
-        progress.__exit__(None, None, None)
+        progress.settle()
         _report(result, found.output)
         if not quietly:
             found.output.note(
                 "Ctrl-C stops the gateway and the servers; containers stay, stopped, until `mcp-compose down`"
             )
 
-    interrupted = _asking(found, place, lambda: stay(place, wish, progress.event, serving))
+    with progress:
+        interrupted = _asking(found, place, lambda: stay(place, wish, progress.event, serving))
     found.output.note("the gateway and the servers are stopped; `mcp-compose down` removes what they ran in")
     return INTERRUPTED if interrupted else 0
 

@@ -94,11 +94,22 @@ class ProjectGateway:
 
         Raises `McpComposeError` when *port* is taken; without one a free port is chosen (see `port`).
         """
-        bound = bind(listen_on, port)
-        self._listening = await listen(self._front, bound)
+        url = await self._listen(listen_on, port)
         if stdio_socket is not None:
             await self._stdio.start(stdio_socket)
         self.supervisor.start()
+        return url
+
+    async def move(self, listen_on: str, port: int, drain: float = 5.0) -> str:
+        """Listen elsewhere from now on; requests in flight end where they are. Raises as `start` does."""
+        before = self._listening
+        url = await self._listen(listen_on, port)
+        if before is not None:
+            await before.stop(drain)
+        return url
+
+    async def _listen(self, listen_on: str, port: int | None) -> str:
+        self._listening = await listen(self._front, bind(listen_on, port))
         host = f"[{listen_on}]" if ":" in listen_on else listen_on
         self.url = f"http://{host}:{self.port}/mcp"
         return self.url

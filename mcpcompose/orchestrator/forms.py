@@ -20,7 +20,7 @@ from mcpcompose.secrets.providers import source_path
 from mcpcompose.spec.project import Project
 from mcpcompose.spec.secret import CommandSource, DotenvSource, FileSource
 from mcpcompose.spec.server import Server
-from mcpcompose.spec.template import TemplateError, expand, secret_names
+from mcpcompose.spec.template import TemplateError, expand, references, secret_names
 
 Resolve = Callable[[Path], Path]
 
@@ -77,6 +77,8 @@ def launch_forms(
         found += _host(project, name, server, variables)
         found += _build(project, name, server, digests.get(name, ""))
         found += _widening(project, name, server, resolve)
+    for name, server in project.servers.items():
+        found += _remote(name, server)
     found += _secrets(project, home, resolve)
     return tuple(found)
 
@@ -147,7 +149,35 @@ def _widening(project: Project, name: str, server: Server, resolve: Resolve) -> 
             yield form("environment file", name, [f"reads {path}"])
     if project.engine != "process" and server.network in {"open", "host"}:
         what = "the host's network" if server.network == "host" else "a network with a way out"
-        yield form("network", name, [f"gets {what} (`network: {server.network}`)", f"source {_source(server)}"])
+        lines = [f"gets {what} (`network: {server.network}`)", f"source {_source(server)}"]
+        yield form("network", name, [*lines, *_could_leave(server)])
+
+
+def _could_leave(server: Server) -> Iterator[str]:
+    """What of this machine a server with a way out is given, and could carry away: references, never values."""
+    for use in sorted(server.secrets, key=lambda use: use.source):
+        yield f"gets secret {use.source}"
+    for key, text in sorted(server.environment.items()):
+        template = f"${{{key}}}" if text is None else text
+        if _refers(template):
+            yield f"gets environment {key}={template}"
+    for word in (*(server.entrypoint or ()), *(server.command or ()), *server.args):
+        if _refers(word):
+            yield f"gets argument {word}"
+
+
+def _remote(name: str, server: Server) -> Iterator[Form]:
+    """What of this machine goes to a remote server; an address alone is nothing."""
+    if server.url is None:
+        return
+    headers = {key: text or "" for key, text in sorted(server.headers.items()) if _refers(text or "")}
+    if headers or _refers(server.url):
+        lines = [f"header {key}={json.dumps(text)}" for key, text in headers.items()]
+        yield form("sending", name, [f"sends to {server.url}", *lines])
+
+
+def _refers(text: str) -> bool:
+    return any(True for _ in references(text))
 
 
 def _secrets(project: Project, home: Path, resolve: Resolve) -> Iterator[Form]:

@@ -225,6 +225,21 @@ def test_the_port_stays_the_same_and_a_taken_one_is_an_error_that_names_the_key(
     assert desk.processes() == []
 
 
+def test_another_port_in_the_file_moves_the_endpoint_of_the_running_gateway(desk: Desk) -> None:
+    desk.servers(a={})
+    desk.up()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    text = (desk.project / "mcp-compose.yaml").read_text()
+
+    desk.write(f"{text}gateway: {{port: {port}}}\n")
+
+    eventually(lambda: desk.json("ps")["endpoint"] == f"http://127.0.0.1:{port}/mcp")
+    socket.create_connection(("127.0.0.1", port), 5).close()
+    assert desk.json("client", "config")["endpoint"] == f"http://127.0.0.1:{port}/mcp"
+
+
 def test_run_stdio_starts_the_gateway_and_speaks_mcp(desk: Desk) -> None:
     desk.servers(a={})
     desk.ok("trust", "--all")

@@ -115,6 +115,7 @@ async def test_a_header_secret_reaches_the_remote_server_and_only_it(
             {"remote": {"url": f"http://127.0.0.1:{port}/mcp", "headers": {"X-Key": "${secret:planted}"}}},
             secrets={"planted": {"environment": "PLANTED"}},
         )
+        workspace.run("trust", "--all")  # what is sent to a remote needs approval
         workspace.up()
         workspace.when_ready("remote")
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from stage import project, tool
 
+from gateway.stage import project, tool
 from mcpcompose.gateway.compiler import compile_endpoint, compile_table
 from mcpcompose.gateway.names import exposed_name
 from mcpcompose.gateway.table import EndpointTable, Template

@@ -6,8 +6,8 @@ import socket
 from typing import Any
 
 import pytest
-from stage import MODERN, FakeServer, Stage, project, tool, until
 
+from gateway.stage import MODERN, FakeServer, Stage, project, tool, until
 from mcpcompose.errors import McpComposeError
 from mcpcompose.gateway.serve import bind
 from mcpcompose.spec.project import Gateway, Limits

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from stage import FakeServer, Stage, project, tool
+from gateway.stage import FakeServer, Stage, project, tool
 
 
 async def test_a_modern_client_lists_and_calls_under_prefixed_names(stage: Stage) -> None:

@@ -5,7 +5,7 @@ import gc
 import json
 from typing import Any
 
-from stage import MODERN, FakeServer, Stage, project, until
+from gateway.stage import MODERN, FakeServer, Stage, project, until
 
 META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 

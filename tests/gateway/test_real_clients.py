@@ -11,8 +11,8 @@ import httpx2
 import mcp
 import pytest
 from mcp.client.streamable_http import streamable_http_client
-from stage import FakeServer, Stage, program, project, tool, until
 
+from gateway.stage import FakeServer, Stage, program, project, tool, until
 from mcpcompose.engine.base import HttpEndpoint, StreamEndpoint
 
 SERVER = str(Path(__file__).parent / "servers" / "everyday.py")

@@ -4,8 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from stage import FakeServer, Stage, project, tool, until
-
+from gateway.stage import FakeServer, Stage, project, tool, until
 from mcpcompose.engine.base import StreamEndpoint
 
 

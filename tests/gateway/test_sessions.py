@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
-from stage import MODERN, FakeServer, Stage, project, until
 
+from gateway.stage import MODERN, FakeServer, Stage, project, until
 from mcpcompose.gateway.sessions import Sessions
 
 

