@@ -70,7 +70,7 @@ def run_in_foreground(found: Session, *, watch: bool, quietly: bool = False) -> 
 
     place = found.place()
     wish = Wish(watch=watch, log_to_stderr=quietly)
-    if is_running(place):
+    if not quietly and is_running(place):
         with Progress(found.output) as progress:
             result = _asking(found, place, lambda: hand_over(place, wish, progress.event))
         found.output.note("a gateway of this project runs already and took the file; see `mcp-compose ps`")
