@@ -143,12 +143,16 @@ class _Comparison:
 
     def _running(self, spec: InstanceSpec, found: ObservedInstance) -> Iterator[tuple[Operation, str]]:
         """Make an instance that is as declared run and be held."""
-        if not found.running:
-            if spec.server not in self._unattended:
-                yield StartInstance(spec.name), "not running"
+        is_http = isinstance(spec.transport, Http)
+        if found.running and not found.attached and is_http:
+            yield ConnectInstance(spec.name), "attach lost"
+        elif spec.server in self._unattended:
+            # The engine may still report an instance as running whose stream has ended: that is an end, too.
+            return
+        elif not found.running:
+            yield StartInstance(spec.name), "not running"
         elif not found.attached:
-            attach = ConnectInstance(spec.name) if isinstance(spec.transport, Http) else StartInstance(spec.name)
-            yield attach, "attach lost"
+            yield StartInstance(spec.name), "attach lost"
 
     def _replaced(
         self, spec: InstanceSpec, found: ObservedInstance, changed: tuple[str, ...]

@@ -145,6 +145,12 @@ def test_an_instance_that_ended_by_itself_is_left_to_the_supervisor() -> None:
     assert plan(after_up(what, running=False), what, unattended=frozenset({"db"})) == ""
 
 
+def test_an_instance_whose_stream_ended_just_before_the_engine_noticed_is_left_to_the_supervisor() -> None:
+    what = servers(db="db:1")
+
+    assert plan(after_up(what, attached=False), what, unattended=frozenset({"db"})) == ""
+
+
 def test_a_server_stopped_on_purpose_is_stopped_and_stays_so() -> None:
     what = servers(db="db:1", api="api")
 
