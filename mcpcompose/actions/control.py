@@ -38,6 +38,7 @@ class GatewayControl:
         self._context = context
         self._controller = context.controller
         self._busy = 0
+        self._actions: set[asyncio.Task[Outcome]] = set()
         self._was_asked = False
         self.has_applied = False
         self._is_down = False
@@ -48,7 +49,7 @@ class GatewayControl:
     @property
     def is_idle(self) -> bool:
         """Nothing was ever applied, and nobody is asking for it just now."""
-        return not self.has_applied and not self._busy
+        return not self.has_applied and not self._busy and not self._actions
 
     @property
     def has_failed(self) -> bool:
@@ -159,8 +160,12 @@ class GatewayControl:
     # --- asked by the process that holds it --------------------------------------------------------------------------
 
     async def stop_everything(self, on_event: OnEvent) -> None:
-        """Stop every server; what they ran in stays, until `down`."""
+        """Stop every server; what they ran in stays, until `down`. What is still being done is broken off."""
         await self._stop_rounds()
+        if unfinished := tuple(self._actions):
+            for task in unfinished:
+                task.cancel()
+            await asyncio.wait(unfinished)
         project = self._controller.status().project
         if project is not None and not self._is_down:
             await self._controller.stop(project.servers, on_event)
@@ -219,12 +224,17 @@ class GatewayControl:
                 told.put_nowait(None)
 
         task = asyncio.create_task(act())
-        try:
-            while (event := await told.get()) is not None:
-                yield event
-            yield await task
-        finally:
-            await asyncio.shield(asyncio.wait({task}))
+        self._actions.add(task)
+        task.add_done_callback(self._acted)
+        while (event := await told.get()) is not None:
+            yield event
+        yield await task
+
+    def _acted(self, task: asyncio.Task[Outcome]) -> None:
+        """It is over; its error was told to whoever still listened."""
+        self._actions.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def _settling(self, touched: Collection[str]) -> AsyncIterator[Json]:
         """

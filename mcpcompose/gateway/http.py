@@ -6,10 +6,12 @@ In this order: Host and Origin, the bearer token, the path, the body. Everything
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Final
 
 from mcpcompose.auth.tokens import DEFAULT_PROFILE, Tokens
+from mcpcompose.gateway.envelope import INTERNAL_ERROR
 from mcpcompose.gateway.kernel import Kernel
 from mcpcompose.gateway.legacy import LegacyLeg, NoSession
 from mcpcompose.gateway.modern import ModernLeg
@@ -29,6 +31,11 @@ from mcpcompose.gateway.wire_http import (
 from mcpcompose.upstream.headers import PROTOCOL_VERSION
 from mcpcompose.upstream.wire import HANDSHAKE_VERSIONS, encode
 
+_log: Final = logging.getLogger(__name__)
+
+_BROKEN: Final = encode(
+    {"jsonrpc": "2.0", "id": None, "error": {"code": INTERNAL_ERROR, "message": "internal error of the gateway"}}
+)
 _PROFILE: Final = re.compile(r"/profiles/([A-Za-z0-9][A-Za-z0-9_.-]{0,63})/mcp")
 _SERVER: Final = re.compile(r"/servers/([a-z][a-z0-9-]{0,23})/mcp")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -66,6 +73,10 @@ class HttpFront:
             await respond(send, refused.status, refused.body)
         except Refused as refused:
             await refuse(send, refused)
+        except Exception:
+            # One of the three edges: a request that breaks must not take the connection's others with it.
+            _log.exception("request failed")
+            await respond(send, 500, _BROKEN)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, twice = read_headers(scope)

@@ -196,6 +196,35 @@ def test_the_foreground_stays_until_ctrl_c_and_says_what_it_leaves(desk: Desk) -
     desk.ok("down")
 
 
+def test_ctrl_c_while_servers_start_ends_soon_and_leaves_none_of_them(desk: Desk) -> None:
+    desk.servers(a={}, slow={"process": ["/bin/sh", "-c", "sleep 50"], "timeouts": {"start": "50s"}})
+    desk.ok("trust", "--all")
+    staying = desk.start("up")
+    eventually(lambda: desk.state("slow").get("state") == "starting")
+
+    staying.send_signal(signal.SIGINT)
+    staying.communicate(timeout=30)
+
+    assert staying.returncode == 130
+    assert [one for one in desk.processes() if "sleep" in " ".join(one.cmdline())] == []
+
+
+def test_ctrl_c_of_a_detached_up_leaves_the_gateway_to_go_on(desk: Desk) -> None:
+    desk.servers(a={}, slow={"process": ["/bin/sh", "-c", "sleep 50"], "timeouts": {"start": "50s"}})
+    desk.ok("trust", "--all")
+    starting = desk.start("up", "-d")
+    eventually(lambda: desk.state("a").get("state") == "ready")
+
+    starting.send_signal(signal.SIGINT)
+    shown = starting.communicate(timeout=30)[0]
+
+    assert starting.returncode == 130
+    assert "mcp-compose down" in shown
+    assert desk.state("a")["state"] == "ready"
+    desk.ok("down")
+    assert desk.processes() == []
+
+
 def test_a_terminated_gateway_stops_its_servers(desk: Desk) -> None:
     desk.servers(a={})
     desk.up()

@@ -41,6 +41,19 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
+async def test_a_bug_in_one_request_answers_500_as_json_rpc_and_gives_nothing_away(stage: Stage) -> None:
+    await stage.serve(project(servers={"a": {"image": "a"}}), {"a": FakeServer()})
+    stage.gateway.kernel.table = None  # type: ignore[assignment]  # what no code path does: every request fails on it
+
+    answer = await raw(stage, head(stage, INITIALIZE))
+
+    assert status(answer) == 500
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"] == {
+        "code": -32603,
+        "message": "internal error of the gateway",
+    }
+
+
 INITIALIZE = (
     b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}'
 )
