@@ -10,8 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from mcpcompose.config.reference import reference
 from mcpcompose.config.schema import json_schema
 
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference.md"
 COMMITTED = Path(__file__).parent.parent.parent / "schemas" / "mcp-compose.schema.json"
 
 
@@ -58,3 +60,7 @@ def test_every_key_has_a_description() -> None:
 )
 def test_the_schema_refuses_plain_mistakes(file: dict[str, Any]) -> None:
     assert not jsonschema.Draft202012Validator(json_schema()).is_valid(file)
+
+
+def test_the_reference_page_is_the_one_made_from_the_models() -> None:
+    assert PAGE.read_text() == reference(), "run scripts/schema"
