@@ -55,27 +55,33 @@ def _default(field: dict[str, Any]) -> str:
 def _form(field: dict[str, Any]) -> str:
     alternatives = [one for one in field.get("anyOf", field.get("oneOf", [field])) if one.get("type") != "null"]
     forms = list(dict.fromkeys(_one_form(one) for one in alternatives))
-    return " or ".join(form for form in forms if form != "list" or not any(other.startswith("list of") for other in forms))
+    has_items = any(form.startswith("list of") for form in forms)
+    return " or ".join(form for form in forms if form != "list" or not has_items)
 
 
 def _one_form(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return f"[{name}](#{_anchor(name)})"
-    if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    match schema.get("type"):
-        case "array":
-            items = _form(schema["items"]) if schema.get("items") else "anything"
-            return "list" if items == "anything" else f"list of {items}"
-        case "object":
-            return f"map to {_form(values)}" if isinstance(values := schema.get("additionalProperties"), dict) else "map"
-        case str(plain):
-            return plain
+    match schema:
+        case {"$ref": target}:
+            name = target.rpartition("/")[2]
+            return f"[{name}](#{_anchor(name)})"
+        case {"enum": values}:
+            return ", ".join(f"`{value}`" for value in values)
+        case {"const": value}:
+            return f"`{value}`"
+        case {"anyOf": _} | {"oneOf": _}:
+            return _form(schema)
+        case {"type": "array" | "object" as kind}:
+            return _collection(schema, kind)
         case _:
-            return _form(schema) if "anyOf" in schema or "oneOf" in schema else "anything"
+            return str(schema.get("type", "anything"))
+
+
+def _collection(schema: dict[str, Any], kind: str) -> str:
+    word, inside = (
+        ("list of", schema.get("items")) if kind == "array" else ("map to", schema.get("additionalProperties"))
+    )
+    inner = _form(inside) if isinstance(inside, dict) and inside else "anything"
+    return word.partition(" ")[0] if inner == "anything" else f"{word} {inner}"
 
 
 def _anchor(name: str) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import signal
 import socket
 import subprocess
+
+import pytest
 
 from harness.desk import Desk, eventually
 
@@ -357,3 +362,32 @@ def test_two_names_in_one_folder_are_two_projects(desk: Desk) -> None:
     desk.ok("-p", "other", "down")
     assert [one["name"] for one in desk.json("ls")] == ["desk"]
     assert desk.state("a")["state"] == "ready"
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 6)])
+def test_on_a_terminal_up_shows_the_exact_form_and_asks(desk: Desk, answer: str, code: int) -> None:
+    desk.servers(a={"environment": {"GREETING": "hello"}})
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*desk.command, "up", "-d"],
+        cwd=desk.project,
+        env={**desk.environ, "TERM": "dumb"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+
+    shown = ""
+    while "[y/N]" not in shown:
+        shown += os.read(ours, 4096).decode()
+    os.write(ours, f"{answer}\n".encode())
+    with contextlib.suppress(OSError):  # the terminal is gone with its last process
+        while more := os.read(ours, 4096):
+            shown += more.decode()
+
+    assert process.wait(30) == code
+    assert "echo.py" in shown
+    assert "GREETING=hello" in shown
+    os.close(ours)
