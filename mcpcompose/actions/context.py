@@ -116,7 +116,8 @@ class Context:
         return await self.controller.restart_instance(server)
 
     async def close(self) -> None:
-        """Stop serving and let go of the engines; instances are left as they are."""
+        """End what is under way, stop serving and let go of the engines; instances are left as they are."""
+        await self.controller.close()
         await self.gateway.stop()
         await self.engines.close()
         self.logs.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -20,6 +21,8 @@ from mcpcompose.orchestrator.requests import ApplyRequest
 from mcpcompose.upstream.base import State
 
 Json = Mapping[str, Any]
+_log: Final = logging.getLogger(__name__)
+_SEE_LOG: Final = "please report it with what `mcp-compose logs gateway` shows"
 _LOOK_EVERY: Final = 0.02
 _UNSETTLED: Final = frozenset({State.WAITING, State.STARTING})
 _FINE: Final = frozenset({State.READY, State.STOPPED})
@@ -181,7 +184,7 @@ class GatewayControl:
         context.source.forget()
         context.engines.environ = request["environ"]
         try:
-            outcome = await self._controller.apply(asked, tell)
+            finish = await self._controller.begin(asked, tell)
             await context.serving.opened()
         except McpComposeError:
             if self.has_applied:
@@ -189,8 +192,9 @@ class GatewayControl:
             raise
         self.has_applied = True
         remember(context.place, lambda record: replace(record, files=tuple(request["files"])))
+        # From now on, not from when everything is up: an image that takes minutes keeps no change of the file waiting.
         await self._start_rounds()
-        return outcome
+        return await finish()
 
     async def _planned(self, request: Json) -> Json:
         from mcpcompose.actions.context import Source
@@ -228,24 +232,31 @@ class GatewayControl:
         task.add_done_callback(self._acted)
         while (event := await told.get()) is not None:
             yield event
-        yield await task
+        await asyncio.wait({task})
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, McpComposeError):
+            raise McpComposeError(f"internal error: {type(error).__name__}", hint=_SEE_LOG) from error
+        yield task.result()
 
     def _acted(self, task: asyncio.Task[Outcome]) -> None:
-        """It is over; its error was told to whoever still listened."""
+        """It is over; its error is told to whoever still listens."""
         self._actions.discard(task)
-        if not task.cancelled():
-            task.exception()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, McpComposeError):
+            _log.error("action broke", exc_info=error)
 
     async def _settling(self, touched: Collection[str]) -> AsyncIterator[Json]:
         """
-        The states of *touched* servers and each change of the others', until none is on its way any more.
+        The states of *touched* servers and each change of the others', until each has served or failed once.
 
-        Ends at the latest some seconds after the longest start limit.
+        One that fails is tried again and again; nobody waits for that. Ends at the latest some seconds after the
+        longest start limit.
         """
         project = self._controller.status().project
         limits = [server.timeouts.start for server in project.servers.values()] if project else []
         end = time.monotonic() + max(limits, default=0.0) + _SPARE
         shown: dict[str, str] = {}
+        settled: set[str] = set()
         for one in self._context.gateway.status():
             if one.server not in touched and one.state is State.READY:
                 shown[one.server] = one.state
@@ -255,7 +266,8 @@ class GatewayControl:
                 if shown.get(one.server) != one.state:
                     shown[one.server] = one.state
                     yield {"event": "server", **server_as_json(one)}
-            if not any(one.state in _UNSETTLED for one in statuses) or time.monotonic() > end:
+            settled |= {one.server for one in statuses if one.state not in _UNSETTLED}
+            if all(one.server in settled for one in statuses) or time.monotonic() > end:
                 self._context.gateway.flush()
                 return
             await asyncio.sleep(_LOOK_EVERY)

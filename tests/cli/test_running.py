@@ -126,9 +126,11 @@ def test_stopped_servers_stay_stopped_until_started(desk: Desk) -> None:
 def test_logs_show_what_servers_wrote_and_follow_what_they_write(desk: Desk) -> None:
     desk.servers(a={}, b={})
     desk.up()
-    eventually(lambda: desk.run("logs", "a").stdout == "a | echo starts\n")
-    following = desk.start("logs", "-f", "-n", "0", "b")
+    for server in ("a", "b"):
+        eventually(lambda server=server: desk.run("logs", server).stdout == f"{server} | echo starts\n")
+    following = desk.start("logs", "-f", "-n", "1", "b")
     try:
+        before = following.stdout.readline()
         desk.ok("restart", "b")
         first = following.stdout.readline()
     finally:
@@ -136,7 +138,7 @@ def test_logs_show_what_servers_wrote_and_follow_what_they_write(desk: Desk) -> 
         following.communicate()
 
     lines = [json.loads(line) for line in desk.ok("logs", "--format", "json").splitlines()]
-    assert first == "b | echo starts\n"
+    assert before == first == "b | echo starts\n"
     assert {"server": "a", "line": "echo starts"} in lines
     assert "gateway started" in desk.ok("logs", "-n", "5", "gateway")
 
