@@ -18,6 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
+from weakref import WeakSet
 
 from mcpcompose.paths import private_folder
 from mcpcompose.redact import MASK, RedactedStream, Redactor
@@ -75,7 +76,8 @@ class ServerLogs:
     """
     The logs of a project's servers, one rotated file each; a `LogSink` for the engines.
 
-    Called with an instance's name and a chunk. A disk that is full or gone costs log lines, never a server.
+    Called with an instance's name and a chunk, an empty one at its end. A disk that is full or gone costs log lines,
+    never a server.
     """
 
     def __init__(
@@ -85,11 +87,14 @@ class ServerLogs:
         self._max_bytes, self._keep = max_bytes, keep
         self._files: dict[str, _RotatedFile] = {}
         self._streams: dict[str, RedactedStream] = {}
-        self._followers: set[_Follower] = set()
+        self._followers: WeakSet[_Follower] = WeakSet()
         private_folder(folder)
 
     def __call__(self, instance: str, chunk: bytes) -> None:
         """Write a chunk of what *instance* wrote."""
+        if not chunk:
+            self.ended(instance)
+            return
         server = self.server_of(instance)
         stream = self._streams.get(server)
         if stream is None:
@@ -122,15 +127,15 @@ class ServerLogs:
                 wanted.extend(line.rstrip("\n") for line in file)
         return list(wanted)
 
-    async def follow(self, servers: Iterable[str] | None = None) -> AsyncIterator[tuple[str, str]]:
-        """Server and line of everything written from now on; a reader that is too slow loses the oldest lines."""
+    def follow(self, servers: Iterable[str] | None = None) -> AsyncIterator[tuple[str, str]]:
+        """
+        Server and line of everything written from this call on.
+
+        A reader that is too slow loses the oldest lines; one that is forgotten costs nothing.
+        """
         follower = _Follower(None if servers is None else frozenset(servers))
         self._followers.add(follower)
-        try:
-            while True:
-                yield await follower.next()
-        finally:
-            self._followers.discard(follower)
+        return _lines(follower)
 
     def close(self) -> None:
         """Write what was held back and close the files."""
@@ -149,7 +154,7 @@ class ServerLogs:
             if file is None:
                 file = self._files[server] = _RotatedFile(self.path(server), self._max_bytes, self._keep)
             file.write(data)
-        for follower in self._followers:
+        for follower in list(self._followers):
             follower.feed(server, data)
 
 
@@ -176,6 +181,11 @@ class _Follower:
             self._ready.clear()
             await self._ready.wait()
         return self._lines.popleft()
+
+
+async def _lines(follower: _Follower) -> AsyncIterator[tuple[str, str]]:
+    while True:
+        yield await follower.next()
 
 
 def fields(**values: Any) -> dict[str, Any]:

@@ -63,7 +63,15 @@ class ProjectPaths:
 
     def make(self) -> ProjectPaths:
         """Make the folders, refusing ones that others can write to or that are not ours."""
-        for folder in (self.runtime, self.state, self.cache, self.secret_files, self.instances, self.logs, self.tool_lists):
+        for folder in (
+            self.runtime,
+            self.state,
+            self.cache,
+            self.secret_files,
+            self.instances,
+            self.logs,
+            self.tool_lists,
+        ):
             private_folder(folder)
         return self
 

@@ -138,11 +138,14 @@ class GatewayControl:
         """Lines of the servers' logs."""
         logs = self._context.logs
         project = self._controller.status().project
-        for server in servers or (project.servers if project else ()):
-            for line in logs.tail(server, tail):
+        # Both in one step of the event loop, so that no line falls between what was and what comes.
+        coming = logs.follow(servers or None) if follow else None
+        written = [(one, logs.tail(one, tail)) for one in servers or (project.servers if project else ())]
+        for server, lines in written:
+            for line in lines:
                 yield {"server": server, "line": line}
-        if follow:
-            async for server, line in logs.follow(servers or None):
+        if coming is not None:
+            async for server, line in coming:
                 yield {"server": server, "line": line}
 
     async def tools(self, profile: str | None) -> Sequence[Json]:

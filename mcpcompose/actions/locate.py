@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 FILE_NAMES: Final = ("mcp-compose.yaml", "mcp-compose.yml")
 _NAME_LINE: Final = re.compile(
-    r"""^name[ \t]*:[ \t]+(?:"([^"\\\n]*)"|'([^'\n]*)'|([^"'&*!|>%@`{\[\n#][^\n]*?))[ \t]*(?:\#.*)?$""", re.MULTILINE
+    r"""^(?:name|"name"|'name')[ \t]*:[ \t]+"""
+    r"""(?:"([^"\\\n]*)"|'([^'\n]*)'|([^"'&*!|>%@`{\[\n#][^\n]*?))[ \t]*(?:\#.*)?$""",
+    re.MULTILINE,
 )
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ENGINES: Final = ("docker", "process")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mcpcompose.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -37,3 +39,11 @@ class Options:
 
 def _split(text: str | None, separator: str) -> tuple[str, ...]:
     return tuple(part for part in (text or "").split(separator) if part)
+
+
+def current_folder() -> Path:
+    """Where the person is. Raises `UsageError` when that folder is gone."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder is gone", hint="change to another one") from None

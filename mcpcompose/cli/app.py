@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mcpcompose.actions.options import Options
+from mcpcompose.actions.options import Options, current_folder
 from mcpcompose.cli import (
     client,
     config,
@@ -111,7 +111,7 @@ def global_options(
 ) -> None:
     """Put together what every command works from."""
     options = Options(
-        directory=Path.cwd(),
+        directory=current_folder(),
         home=Path.home(),
         environ=dict(os.environ),
         files=tuple(file or ()),

@@ -10,7 +10,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -41,7 +40,7 @@ def guarded(run: Callable[[], int], output: Output, environ: Mapping[str, str]) 
     try:
         return run()
     except McpComposeError as error:
-        show_error(error, output, Path.cwd())
+        show_error(error, output)
         return error.exit_code
     except KeyboardInterrupt:
         output.note("interrupted")

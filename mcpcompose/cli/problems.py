@@ -20,8 +20,12 @@ SEVERAL: Final = (ApprovalNeeded, DangerRefused, SecretMissing)
 """Errors whose message has one line per thing that is wrong."""
 
 
-def show_error(error: McpComposeError, output: Output, directory: Path) -> None:
-    """Print *error*, its positions relative to *directory*, and its hints once each."""
+def show_error(error: McpComposeError, output: Output) -> None:
+    """Print *error*, its positions relative to the current folder, and its hints once each."""
+    try:
+        directory = Path.cwd()
+    except FileNotFoundError:
+        directory = Path("/")
     if isinstance(error, FileProblems):
         for problem in error.problems:
             _show_problem(problem, output, directory)

@@ -23,29 +23,29 @@ def main(arguments: Sequence[str]) -> int | None:
     if said is None:
         return None
     from mcpcompose.actions.locate import locate
-    from mcpcompose.actions.options import Options
+    from mcpcompose.actions.options import Options, current_folder
     from mcpcompose.actions.stdio import run
     from mcpcompose.errors import McpComposeError
 
     single = {key: values[-1] for key, values in said.items() if key not in {"files", "env_files"}}
     client = single.get("client")
-    options = Options(
-        directory=Path.cwd(),
-        home=Path.home(),
-        environ=dict(os.environ),
-        files=tuple(said.get("files", ())),
-        env_files=tuple(said.get("env_files", ())),
-        project_name=single.get("project_name"),
-        profile=single.get("profile"),
-        engine=single.get("engine"),
-    ).with_environment()
     try:
+        options = Options(
+            directory=current_folder(),
+            home=Path.home(),
+            environ=dict(os.environ),
+            files=tuple(said.get("files", ())),
+            env_files=tuple(said.get("env_files", ())),
+            project_name=single.get("project_name"),
+            profile=single.get("profile"),
+            engine=single.get("engine"),
+        ).with_environment()
         return run(locate(options), client, options.profile)
     except McpComposeError as error:
         from mcpcompose.cli.output import standard_output
         from mcpcompose.cli.problems import show_error
 
-        show_error(error, standard_output(), Path.cwd())
+        show_error(error, standard_output())
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from mcpcompose.cli.notices import watch as watch_log
 from mcpcompose.cli.output import Output
 from mcpcompose.cli.plan import UP_TO_DATE, show_plan
 from mcpcompose.cli.progress import Progress
@@ -84,6 +85,7 @@ def run_in_foreground(found: Session, *, watch: bool, quietly: bool = False) -> 
             found.output.note(
                 "Ctrl-C stops the gateway and the servers; containers stay, stopped, until `mcp-compose down`"
             )
+            watch_log(found.output)
 
     with progress:
         interrupted = _asking(found, place, lambda: stay(place, wish, progress.event, serving))

@@ -70,6 +70,7 @@ def test_a_folder_reached_through_a_link_is_the_same_project(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "name"),
     [
+        ('"name": team\nservers: {}\n', "team"),
         ("name: team\nservers: {}\n", "team"),
         ("# name: no\nservers:\n  name: {image: x}\nname:   'team'  # ours\n", "team"),
         ('name: "${WHO:-team}"\n', "team"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -255,3 +256,17 @@ def test_a_command_that_finds_a_gateway_needs_no_engine_library(desk: Desk) -> N
 
     for arguments in (["up", "-d"], ["ps"], ["tools", "ls"]):
         assert desk.run(*arguments).returncode == 0, arguments
+
+
+def test_a_current_folder_that_is_gone_is_a_clear_error(desk: Desk) -> None:
+    gone = desk.base / "gone"
+    gone.mkdir()
+    script = f"cd {gone} && rmdir {gone} && exec {' '.join(desk.command)} ps"
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", script], env=desk.environ, capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert done.returncode == 2
+    assert "error: the current folder is gone" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -203,6 +203,26 @@ def test_the_foreground_stays_until_ctrl_c_and_says_what_it_leaves(desk: Desk) -
     desk.ok("down")
 
 
+def test_the_foreground_tells_of_a_broken_file_and_of_its_mending(desk: Desk) -> None:
+    desk.servers(a={})
+    desk.ok("trust", "--all")
+    staying = desk.start("up")
+    eventually(lambda: desk.state("a").get("state") == "ready")
+    good = (desk.project / "mcp-compose.yaml").read_text()
+
+    desk.write(good + "nonsense: 1\n")
+    eventually(lambda: desk.json("ps")["problem"])
+    desk.write(good)
+    eventually(lambda: desk.json("ps")["problem"] is None)
+    staying.send_signal(signal.SIGINT)
+    shown = staying.communicate(timeout=30)[0]
+
+    assert "warning: the last change did not take effect" in shown
+    assert "unknown key `nonsense`" in shown
+    assert "the file is good again" in shown
+    desk.ok("down")
+
+
 def test_ctrl_c_while_servers_start_ends_soon_and_leaves_none_of_them(desk: Desk) -> None:
     desk.servers(a={}, slow={"process": ["/bin/sh", "-c", "sleep 50"], "timeouts": {"start": "50s"}})
     desk.ok("trust", "--all")

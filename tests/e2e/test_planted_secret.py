@@ -58,6 +58,8 @@ async def test_a_planted_secret_is_in_no_log_label_plan_config_output_or_admin_a
         },
     )
     outputs = [workspace.run("config"), workspace.run("config", "--format", "json"), workspace.run("plan")]
+    outputs.append(workspace.run("trust"))
+    outputs.append(workspace.run("trust", "--all"))  # what is sent to a remote needs approval
     outputs.append(workspace.up(code=None))
     workspace.when_ready("env", "file", "web")
 
