@@ -8,9 +8,15 @@ State: tokens, approvals, the remembered port, server logs. Cache: tool lists, p
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from mcpcompose.errors import McpComposeError
+
+_ELSEWHERE: Final = "remove it, or name a folder of yours with `MCP_COMPOSE_HOME`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +83,26 @@ class ProjectPaths:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make *folder* with mode 0700. Raises `PermissionError` when it is another user's or not a folder of its own."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    info = folder.lstat()
-    if not folder.is_dir() or folder.is_symlink() or info.st_uid != os.getuid():
-        raise PermissionError(f"`{folder}` is not a folder of this user")
-    if info.st_mode & 0o077:
-        folder.chmod(0o700)
+    """Make *folder* with mode 0700. Raises `McpComposeError` when it cannot be made, or another user could have made or
+    replaced it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = folder.lstat()
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or _is_anyones(folder.parent):
+            raise McpComposeError(f"`{folder}` is not a folder of this user alone", hint=_ELSEWHERE)
+        if info.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise McpComposeError(f"`{folder}` cannot be made: {error.strerror}", hint=_ELSEWHERE) from error
     return folder
+
+
+def _is_anyones(folder: Path) -> bool:
+    """Whether another user can put something else in the place of what is in *folder*."""
+    info = folder.stat()
+    others_write = bool(info.st_mode & 0o022) and not info.st_mode & stat.S_ISVTX
+    return info.st_uid not in {0, os.getuid()} or others_write
 
 
 def project_paths(owner: str, environ: Mapping[str, str]) -> ProjectPaths:
