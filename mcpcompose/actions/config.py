@@ -9,6 +9,7 @@ from mcpcompose.errors import McpComposeError
 
 if TYPE_CHECKING:
     from mcpcompose.config.load import Loaded
+    from mcpcompose.config.printed import Origin
 
 
 def load(place: Place) -> Loaded:
@@ -39,6 +40,16 @@ def as_yaml(loaded: Loaded) -> str:
 
 
 def explain(loaded: Loaded, key: str) -> dict[str, Any]:
-    """Where the value at the dotted *key* came from, and which hardened default it replaces."""
+    """
+    Where the value at the dotted *key* came from, and which hardened default it replaces.
+
+    `keys` has the same for everything that is set directly below it.
+    """
     origin = loaded.origin(key)
-    return {"key": key, "value": origin.value, "origin": str(origin), "relaxes": origin.relaxed}
+    below = origin.value if isinstance(origin.value, dict) else {}
+    keys = [_origin(loaded.origin(f"{key}.{name}")) for name, value in below.items() if value not in (None, [], {})]
+    return {**_origin(origin), "keys": keys}
+
+
+def _origin(found: Origin) -> dict[str, Any]:
+    return {"key": found.key, "value": found.value, "origin": str(found), "relaxes": found.relaxed}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from mcpcompose.cli.output import Output
 from mcpcompose.cli.session import Format, FormatOption, session
 
 _END = """\
@@ -18,6 +19,7 @@ Examples:
   mcp-compose config -q                        only check it
   mcp-compose config --format json
   mcp-compose config --explain servers.github.image
+  mcp-compose config --explain servers.github  everything that is set for a server, and what it relaxes
 """
 
 
@@ -44,13 +46,8 @@ def config(
         if form is Format.JSON:
             found.output.json(origin)
         else:
-            value = origin["value"]
-            found.output.line(
-                f"{explain}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-            )
-            found.output.line(f"  --> {origin['origin']}")
-            if origin["relaxes"]:
-                found.output.line(f"  relaxes the default: {origin['relaxes']}")
+            for one in origin["keys"] or [origin]:
+                _show_origin(one, found.output)
     elif servers:
         names = list(loaded.project.servers)
         if form is Format.JSON:
@@ -62,3 +59,11 @@ def config(
             found.output.json(action.printable(loaded))
         else:
             found.output.text(action.as_yaml(loaded))
+
+
+def _show_origin(origin: dict[str, Any], output: Output) -> None:
+    value = origin["value"]
+    output.line(f"{origin['key']}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    output.line(f"  --> {origin['origin']}")
+    if origin["relaxes"]:
+        output.line(f"  relaxes the default: {origin['relaxes']}")
