@@ -206,3 +206,13 @@ def test_our_own_log_is_json_lines_with_fields_and_without_secrets(tmp_path: Pat
     assert "planted" not in second["exception"]
     assert stream.getvalue() == path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_was_held_back_is_written_when_an_instance_ends(tmp_path: Path) -> None:
+    logs = ServerLogs(tmp_path, Redactor([SECRET]), project="team")
+    logs("team-a-1", b"whole\n" + RAW[:6])
+    assert logs.tail("a") == ["whole"]
+
+    logs("team-a-1", b"")
+
+    assert logs.tail("a") == ["whole", MASK]

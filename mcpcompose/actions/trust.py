@@ -25,19 +25,24 @@ def pending(place: Place) -> tuple[Form, ...]:
 
 def approve(place: Place, hashes: Sequence[str] | None) -> tuple[Form, ...]:
     """
-    Approve the waiting forms whose hash begins with one of *hashes* (None: all), and tell the running gateway.
+    Approve the waiting forms with these *hashes* (None: all), and tell the running gateway.
 
-    What was approved before is fine; raises `UsageError` for a hash that nothing has.
+    What was approved before is fine; raises `UsageError` for a hash that nothing has. Only whole hashes count: whoever
+    writes the file can find two forms whose hashes begin alike, and show one of them first.
     """
     from mcpcompose.orchestrator.approval import approvals_of
 
     waiting = pending(place)
     approvals = approvals_of(place.paths.make())
-    chosen = waiting if hashes is None else tuple(form for form in waiting if any(map(form.hash.startswith, hashes)))
+    chosen = waiting if hashes is None else tuple(form for form in waiting if form.hash in hashes)
     known = [form.hash for form in (*waiting, *approvals.approved())]
     for digest in hashes or ():
-        if not digest or not any(one.startswith(digest) for one in known):
-            raise UsageError(f"nothing that waits for approval has the hash `{digest}`", hint="see `mcp-compose trust`")
+        if digest not in known:
+            is_start = bool(digest) and any(one.startswith(digest) for one in known)
+            raise UsageError(
+                f"nothing that waits for approval has the hash `{digest}`",
+                hint="write the whole hash" if is_start else "see `mcp-compose trust`",
+            )
     if chosen:
         approvals.approve(chosen)
         _tell(place)

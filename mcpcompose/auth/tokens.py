@@ -51,6 +51,10 @@ class Tokens:
         """Every client with its profile."""
         return dict(self._bindings)
 
+    def is_bound(self, client: str, profile: str) -> bool:
+        """Whether *client* is still bound to *profile*."""
+        return self._bindings.get(client) == profile
+
     def token(self, client: str = DEFAULT_CLIENT) -> str:
         """The token of *client*, made on first use. Raises `UsageError` for an unknown client."""
         self._known(client)
@@ -77,7 +81,11 @@ class Tokens:
         if now - self._looked >= _LOOK_AGAIN:
             self._looked = now
             self._refresh()
-        client = self._by_digest.get(_digest(token))
+        digest = _digest(token)
+        client = self._by_digest.get(digest)
+        if client is None:  # made by another process just now, as `run --stdio` does
+            self._refresh()
+            client = self._by_digest.get(digest)
         if client is None or (profile := self._bindings.get(client)) is None:
             return None
         return client, profile

@@ -22,9 +22,9 @@ What runs on this host or widens a container takes effect only in a form that yo
 \b
 Examples:
   mcp-compose trust                    show what waits for approval, in its exact form
-  mcp-compose trust 3f5a9c01           approve one form by its hash (or the start of it)
+  mcp-compose trust HASH               approve one form by its hash
   mcp-compose trust --all              approve everything shown
-  mcp-compose up -d --trust 3f5a9c01   approve and start, for scripts
+  mcp-compose up -d --trust HASH       approve and start, for scripts
 """
 
 
@@ -52,7 +52,7 @@ def trust(
             output.json({"approved": [action.as_json(one) for one in approved]})
             return
         for one in approved:
-            output.line(f"approved {one.hash[:12]}  {one.kind} {one.subject}")
+            output.line(f"approved {one.hash}  {one.kind} {one.subject}")
         if not approved:
             output.line("nothing waits for approval")
         return
@@ -68,7 +68,7 @@ def ask(place: Place, output: Output) -> bool:
         return False
     output.warning("this file needs your approval on this machine, for exactly this:")
     for one in forms:
-        output.detail(f"\n  {one.kind} {one.subject}  ({one.hash[:12]})")
+        output.detail(f"\n  {one.kind} {one.subject}  ({one.hash})")
         output.detail("".join(f"    {line}\n" for line in one.text.splitlines()).rstrip())
     answer = output.ask("\napprove? [y/N] ")
     if answer.lower() not in {"y", "yes"}:
@@ -87,7 +87,7 @@ def _list(forms: Sequence[Form], form: Format, output: Output) -> None:
         output.line("nothing waits for approval")
         return
     for one in forms:
-        output.line(f"{one.hash[:12]}  {one.kind} {one.subject}")
+        output.line(f"{one.hash}  {one.kind} {one.subject}")
         for line in one.text.splitlines():
             output.line(f"    {line}")
     output.note("\napprove with `mcp-compose trust HASH...` or `mcp-compose trust --all`")

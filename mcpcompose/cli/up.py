@@ -30,7 +30,7 @@ Examples:
   mcp-compose up -d
   mcp-compose up --engine process      without a container engine; servers are not isolated
   mcp-compose up --dry-run             what would be done, and why
-  mcp-compose up -d --trust 3f5a9c01   approve a form that needs it (see `mcp-compose trust`)
+  mcp-compose up -d --trust HASH       approve a form that needs it (see `mcp-compose trust`)
 """
 
 

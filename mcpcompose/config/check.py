@@ -27,6 +27,9 @@ _URL: Final = re.compile(r"https?://[^/\s]+\S*", re.IGNORECASE)
 _UNSAFE: Final = re.compile(
     r"privileged|cap_add:[A-Z_]+|device:/\S*|security_opt:\S+|(?:pid|ipc|userns_mode|network):host|mount:/.*"
 )
+_LEAST_MEMORY: Final = 6 << 20
+_LEAST_CPUS: Final = 0.01
+"""Less than these is no limit at all to an engine."""
 _OUR_LABELS: Final = "io.mcpcompose."
 _NAMES: Final = {
     "servers": (_SERVER_NAME, "lower-case letters, digits and `-`, beginning with a letter, at most 24"),
@@ -161,6 +164,7 @@ class _Check:
             yield self._at("`image` is not an image reference", (*path, "image"))
         if server.url is not None and not server.url.startswith("$") and not _URL.fullmatch(server.url):
             yield self._at("`url` must begin with `https://` or `http://`", (*path, "url"))
+        yield from self._limits(server, path)
         yield from self._keys(server.environment, (*path, "environment"), _VARIABLE, "a variable's name")
         yield from self._keys(server.headers, (*path, "headers"), _HEADER, "a header's name")
         for label in server.labels:
@@ -176,6 +180,12 @@ class _Check:
                 message = f"`{danger}` is not a danger that can be named"
                 hint = f"it is one of {known}`userns_mode:host`, `network:host`, `mount:/path`"
                 yield self._at(message, (*path, "unsafe", index), hint)
+
+    def _limits(self, server: Server, path: Path) -> Iterator[Problem]:
+        if "mem_limit" in server.model_fields_set and server.mem_limit < _LEAST_MEMORY:
+            yield self._at("`mem_limit` must be at least `6m`", (*path, "mem_limit"))
+        if server.cpus < _LEAST_CPUS:
+            yield self._at(f"`cpus` must be at least {_LEAST_CPUS}", (*path, "cpus"))
 
     def _keys(self, names: Iterable[str], path: Path, pattern: re.Pattern[str], what: str) -> Iterator[Problem]:
         for name in names:

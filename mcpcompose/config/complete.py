@@ -6,6 +6,7 @@ Reads the files that `env_file` names, and nothing else.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,16 +21,25 @@ from mcpcompose.spec.server import Server, Volume
 
 
 class Completion:
-    """Completes servers and secrets; *values* holds what `env_file` brought, *files* what was read."""
+    """
+    Completes servers and secrets; *values* holds what `env_file` brought, *files* what was read.
 
-    def __init__(self, tree: Map, variables: Mapping[str, str], home: Path) -> None:
+    *real* says where mounted host paths lead now: what is judged is this, and what is launched has to be the same.
+    """
+
+    def __init__(
+        self, tree: Map, variables: Mapping[str, str], home: Path, made_of: Mapping[str, tuple[str, ...]]
+    ) -> None:
         self.values: dict[str, str] = {}
+        self.made_of = dict(made_of)
+        self.real: dict[str, str] = {}
         self.files: dict[Path, None] = {}
         self.problems: list[Problem] = []
         self._tree = tree
         self._variables = variables
         self._home = home
         self._dotenvs: dict[Path, dict[str, str]] = {}
+        self._made: dict[Path, dict[str, tuple[str, ...]]] = {}
 
     def server(self, name: str, server: Server) -> Server:
         """*server* with absolute host paths and a whole `environment`."""
@@ -44,7 +54,8 @@ class Completion:
             changes["working_dir"] = self._absolute((*path, "working_dir"), server.working_dir)
         if server.env_file:
             names = [self._absolute((*path, "env_file", i), text) for i, text in enumerate(server.env_file)]
-            changes["env_file"] = tuple(names)
+            self.files.update(dict.fromkeys(map(Path, names)))
+            changes["env_file"] = tuple(os.path.realpath(name) for name in names)
         if server.environment or server.env_file:
             changes["environment"] = self._environment(name, server, changes.get("env_file", ()))
         return server.model_copy(update=changes) if changes else server
@@ -66,7 +77,9 @@ class Completion:
     def _volume(self, path: TreePath, volume: Volume) -> Volume:
         if volume.type == "volume":
             return volume
-        return volume.model_copy(update={"source": self._absolute((*path, "source"), volume.source)})
+        source = self._absolute((*path, "source"), volume.source)
+        self.real[source] = os.path.realpath(source)
+        return volume.model_copy(update={"source": source})
 
     def _absolute(self, path: TreePath, text: str) -> str:
         """*text* relative to the file that holds it."""
@@ -80,6 +93,8 @@ class Completion:
             for key, value in self._dotenv(name, index, Path(file)).items():
                 reserved = reserved_name(name, key)
                 self.values[reserved] = value
+                if made_of := self._made[Path(file)].get(key):
+                    self.made_of[reserved] = made_of
                 environment[key] = f"${{{reserved}}}"
         for key, text in server.environment.items():
             if text is not None:
@@ -95,8 +110,9 @@ class Completion:
             return self._dotenvs[file]
         self.files[file] = None
         path = ("servers", name, "env_file", index)
+        made = self._made[file] = {key: names for key, names in self.made_of.items() if key not in self.values}
         try:
-            self._dotenvs[file] = read_dotenv(file, self._variables)
+            self._dotenvs[file] = read_dotenv(file, self._variables, made)
         except FileProblems as error:
             self._dotenvs[file] = {}
             for problem in error.problems:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,17 +17,18 @@ from mcpcompose.config.bind import Bound, bind
 from mcpcompose.config.check import check
 from mcpcompose.config.complete import Completion, narrowed, with_default
 from mcpcompose.config.include import Documents
-from mcpcompose.config.interpolate import Interpolation
+from mcpcompose.config.interpolate import Interpolation, is_deferred
 from mcpcompose.config.merge import clean, merge
 from mcpcompose.config.printed import Origin, origin, printable
 from mcpcompose.config.refuse import refuse
-from mcpcompose.config.tree import Map, Node, value_position
+from mcpcompose.config.tree import Map, Node, Scalar, Seq, pairs, value_position
 from mcpcompose.config.tree import Path as TreePath
 from mcpcompose.config.variables import Variables, read_dotenv
 from mcpcompose.config.wording import closest
 from mcpcompose.errors import FileProblems, Position, Problem, UsageError
-from mcpcompose.spec.project import ComposeFile, EngineKind, Project
+from mcpcompose.spec.project import ComposeFile, EngineKind, Project, Provenance
 from mcpcompose.spec.server import Server
+from mcpcompose.spec.template import references
 
 FILE_NAMES: Final = ("mcp-compose.yaml", "mcp-compose.yml")
 _PROJECT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -86,12 +87,13 @@ def load(request: Request) -> Loaded:
     files = tuple(absolute_file(request.directory, file) for file in request.files) or (find_file(request.directory),)
     seen: dict[Path, None] = dict.fromkeys(files)
     problems: list[Problem] = []
-    variables = _variables(request, files[0].parent, seen, problems)
+    made_of: dict[str, tuple[str, ...]] = {}
+    variables = _variables(request, files[0].parent, seen, problems, made_of)
     documents = Documents(variables, request.home)
     tree = _merged(documents, files)
     seen.update(documents.files)
     problems.extend(documents.problems)
-    loaded = _Build(request, files[0].parent, variables, seen, problems).loaded(tree) if tree else None
+    loaded = _Build(request, files[0].parent, variables, seen, problems, made_of).loaded(tree) if tree else None
     if problems or loaded is None:
         raise FileProblems(_in_order(problems, tuple(seen)), files=tuple(seen))
     return loaded
@@ -102,7 +104,13 @@ def absolute_file(directory: Path, file: Path) -> Path:
     return Path(os.path.normpath(directory / file))
 
 
-def _variables(request: Request, project: Path, seen: dict[Path, None], problems: list[Problem]) -> Variables:
+def _variables(
+    request: Request,
+    project: Path,
+    seen: dict[Path, None],
+    problems: list[Problem],
+    made_of: dict[str, tuple[str, ...]],
+) -> Variables:
     layers: list[Mapping[str, str]] = []
     chosen = [absolute_file(request.directory, file) for file in request.env_files]
     for file in chosen or [project / ".env"]:
@@ -112,7 +120,7 @@ def _variables(request: Request, project: Path, seen: dict[Path, None], problems
                 raise UsageError(f"the environment file `{file}` does not exist")
             continue
         try:
-            layers.insert(0, read_dotenv(file, Variables(request.environ, *layers)))
+            layers.insert(0, read_dotenv(file, Variables(request.environ, *layers), made_of))
         except FileProblems as error:
             problems.extend(error.problems)
     return Variables(request.environ, *layers)
@@ -134,13 +142,15 @@ def _merged(documents: Documents, files: Iterable[Path]) -> Map | None:
 
 @dataclass(frozen=True, slots=True)
 class _Build:
-    """The passes after the documents; *seen* and *problems* are added to."""
+    """The passes after the documents; *seen*, *problems* and *made_of* are added to."""
 
     request: Request
     directory: Path
     variables: Variables
     seen: dict[Path, None]
     problems: list[Problem]
+    made_of: dict[str, tuple[str, ...]]
+    real: dict[str, str] = field(default_factory=dict)
 
     def loaded(self, merged: Map) -> Loaded | None:
         """The whole of it; None when there are problems."""
@@ -157,18 +167,20 @@ class _Build:
         self.problems[:] = map(interpolation.as_written, self.problems)
         if self.problems:
             return None
-        project = self._project(file, engine)
+        project = self._project(file, engine, tree)
         return Loaded(project, Variables(values, self.variables), tree, tuple(self.seen))
 
     def _completed(self, file: ComposeFile, tree: Map) -> tuple[ComposeFile, dict[str, str]]:
-        completion = Completion(tree, self.variables, self.request.home)
+        completion = Completion(tree, self.variables, self.request.home, self.made_of)
         servers = {name: completion.server(name, server) for name, server in file.servers.items()}
         secrets = {name: completion.secret(name, sources) for name, sources in file.secrets.items()}
         self.seen.update(completion.files)
+        self.made_of.update(completion.made_of)
+        self.real.update(completion.real)
         self.problems.extend(completion.problems)
         return file.model_copy(update={"servers": servers, "secrets": secrets}), completion.values
 
-    def _project(self, file: ComposeFile, engine: EngineKind) -> Project:
+    def _project(self, file: ComposeFile, engine: EngineKind, tree: Map) -> Project:
         servers: Mapping[str, Server] = file.servers
         profiles = with_default(file)
         if self.request.profile is not None:
@@ -184,7 +196,37 @@ class _Build:
             clients=file.clients,
             gateway=file.gateway,
             runners=file.runners,
+            provenance=self._provenance(tree),
         )
+
+    def _provenance(self, tree: Map) -> Provenance:
+        environ = self.request.environ
+        dotenv = Path(os.path.realpath(self.directory / ".env"))
+        is_outside = not dotenv.is_relative_to(os.path.realpath(self.directory))
+        return Provenance(
+            written=dict(_written(tree, ())),
+            real=self.real,
+            made_of={name: of for name, of in self.made_of.items() if of and name not in environ},
+            dotenv=dotenv if is_outside and not self.request.env_files and dotenv.is_file() else None,
+        )
+
+
+def _written(node: Node, path: TreePath) -> Iterator[tuple[str, str]]:
+    """The texts below `servers` and `runners` whose references are values by now, by dotted place."""
+    match node:
+        case Map(entries):
+            for key, entry in entries.items():
+                if path or key in {"servers", "runners"}:
+                    yield from _written(entry.node, (*path, key))
+        case Seq() if path[-1] in {"labels", "extra_hosts"} or path[-2:] == ("build", "args"):
+            yield from _written(pairs(node), path)
+        case Seq(items):
+            for index, item in enumerate(items):
+                yield from _written(item, (*path, index))
+        case Scalar(text=text) if "$" in text and not is_deferred(path) and any(references(text)):
+            yield ".".join(map(str, path)), text
+        case _:
+            pass
 
 
 def _source_elsewhere(tree: Map) -> list[TreePath]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mcpcompose.config.shape import Shape, at
-from mcpcompose.config.tree import Map, Node, Scalar, dotted, find, key_position, step
+from mcpcompose.config.tree import Map, Node, Scalar, Seq, dotted, find, key_position, pairs, step
 from mcpcompose.config.tree import Path as TreePath
 from mcpcompose.config.wording import closest
 from mcpcompose.errors import Position, UsageError
@@ -51,7 +51,8 @@ class Origin:
 
 def printable(project: Project, tree: Node, *, defaults: bool = False) -> dict[str, Any]:
     """*project* as a mapping that could be written to a file again, with references as they were written."""
-    dumped = project.model_dump(mode="json", by_alias=True, exclude_unset=not defaults, exclude={"directory"})
+    left_out = {"directory", "provenance"}
+    dumped = project.model_dump(mode="json", by_alias=True, exclude_unset=not defaults, exclude=left_out)
     shown = _with_references(dumped, tree, project)
     assert isinstance(shown, dict)  # noqa: S101  a project is a mapping
     shown["servers"] = {name: _compact(server, defaults=defaults) for name, server in shown["servers"].items()}
@@ -105,6 +106,7 @@ def _with_references(value: Any, node: Node | None, project: Project, path: Tree
     if isinstance(node, Scalar) and "$" in node.text and node.value is not None:
         return node.text
     if isinstance(value, dict):
+        node = pairs(node) if isinstance(node, Seq) else node
         return {k: _with_references(v, _below(node, k), project, (*path, k)) for k, v in value.items()}
     if isinstance(value, list):
         return [_with_references(v, _item(node, i, at(path)), project, (*path, i)) for i, v in enumerate(value)]

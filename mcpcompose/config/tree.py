@@ -75,6 +75,17 @@ def step(node: Node | None, key: str | int) -> Node | None:
     return None
 
 
+def pairs(node: Seq) -> Map:
+    """Compose's list form of a mapping, `[KEY=value, KEY]`, as one; its texts stay what was written."""
+    entries: dict[str, Entry] = {}
+    for item in node.items:
+        if isinstance(item, Scalar):
+            _, has_value, text = item.text.partition("=")
+            key = str(item.value).partition("=")[0]
+            entries[key] = Entry(item.position, Scalar(text if has_value else None, text, item.position))
+    return Map(entries, node.position)
+
+
 def find(root: Node | None, path: Path) -> Node | None:
     """The node at *path*, or None."""
     node = root

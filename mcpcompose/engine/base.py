@@ -35,6 +35,8 @@ class BuiltImage:
     args: tuple[tuple[str, str], ...] = ()
     target: str | None = None
     platform: str | None = None
+    digest: str = ""
+    """The digest of the context that was approved; nothing else is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Mount:
     source: str
     target: str
     read_only: bool = False
+    real: str = ""
+    """Where *source* led when it was judged; empty when nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +287,7 @@ Progress = Callable[[str], None]
 """Told one short line of what is going on ("pulling 45 %")."""
 
 LogSink = Callable[[str, bytes], None]
-"""Told the instance's name and a chunk of what it wrote for its log."""
+"""Told the instance's name and a chunk of what it wrote for its log; an empty chunk when it will write no more."""
 
 
 def silent(_line: str) -> None:

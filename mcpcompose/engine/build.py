@@ -7,6 +7,7 @@ A build's context: which files are in it, their digest, and the tar stream an en
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import stat
@@ -20,6 +21,9 @@ from mcpcompose.errors import BuildFailed
 
 BLOCK: Final = 512
 CHUNK: Final = 1 << 16
+MAX_FILES: Final = 250_000
+MAX_BYTES: Final = 4 << 30
+"""What a context may hold: it is read in every round, before anybody approved anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +38,56 @@ def context_digest(context: Path, dockerfile: str) -> str:
     """
     SHA-256 over everything the build is sent: names, kinds, modes, contents and which Dockerfile.
 
-    Raises `BuildFailed` for a context or Dockerfile that does not exist or lies outside.
+    Raises `BuildFailed` for a context or Dockerfile that does not exist or lies outside, is too large or unreadable.
     """
-    digest = hashlib.sha256(f"context 1\0{dockerfile}\0".encode())
+    digest = _Digest(dockerfile)
     for entry in entries(context, dockerfile):
-        info = entry.path.lstat()
-        about = f"{entry.name}\0{stat.S_IFMT(info.st_mode):o}\0{info.st_mode & 0o777:o}\0"
-        digest.update(about.encode("utf-8", "surrogateescape"))
-        if stat.S_ISLNK(info.st_mode):
-            digest.update(str(entry.path.readlink()).encode("utf-8", "surrogateescape"))
-        elif stat.S_ISREG(info.st_mode):
-            with entry.path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        digest.update(b"\0")
+        for _ in _archived(entry, digest):
+            pass
     return digest.hexdigest()
 
 
-def context_tar(context: Path, dockerfile: str) -> Iterator[bytes]:
-    """The context as a tar archive, in pieces; never in memory as a whole."""
+def context_tar(context: Path, dockerfile: str, *, expected: str = "") -> Iterator[bytes]:
+    """
+    The context as a tar archive, in pieces; never in memory as a whole.
+
+    Raises `BuildFailed` before the archive is complete when what was sent has another digest than *expected*: files
+    that change after they were approved are not built.
+    """
+    digest = _Digest(dockerfile)
     for entry in entries(context, dockerfile):
-        yield from _archived(entry)
+        yield from _archived(entry, digest)
+    if expected and digest.hexdigest() != expected:
+        raise BuildFailed(f"the build context `{context}` changed while it was sent", hint="run `mcp-compose up` again")
     yield b"\0" * (2 * BLOCK)
+
+
+class _Digest:
+    """Takes note of what is sent, and of how much it is."""
+
+    def __init__(self, dockerfile: str) -> None:
+        self._hash = hashlib.sha256(f"context 2\0{dockerfile}\0".encode())
+        self._files = self._bytes = 0
+
+    def entry(self, name: str, info: tarfile.TarInfo) -> None:
+        """One entry begins."""
+        self._files += 1
+        self._bytes += info.size
+        if self._files > MAX_FILES or self._bytes > MAX_BYTES:
+            raise BuildFailed(
+                f"the build context has more than {MAX_FILES} files or {MAX_BYTES >> 30} GiB (at `{name}`)",
+                hint="leave out what the build does not need, with a `.dockerignore`",
+            )
+        about = json.dumps([name, info.type.decode(), info.mode, info.linkname, info.size])
+        self._hash.update(f"{len(about)} {about}".encode())
+
+    def update(self, data: bytes) -> None:
+        """Content that is sent."""
+        self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """The digest of all of it."""
+        return self._hash.hexdigest()
 
 
 def entries(context: Path, dockerfile: str) -> Iterator[Entry]:
@@ -142,29 +175,44 @@ def _regex(pattern: str) -> str:
     return out
 
 
-def _archived(entry: Entry) -> Iterator[bytes]:
-    info = tarfile.TarInfo(entry.name)
-    found = entry.path.lstat()
-    info.mode, info.mtime = found.st_mode & 0o7777, int(found.st_mtime)
-    if stat.S_ISLNK(found.st_mode):
-        info.type, info.linkname = tarfile.SYMTYPE, str(entry.path.readlink())
-    elif stat.S_ISDIR(found.st_mode):
-        info.type = tarfile.DIRTYPE
-    else:
-        info.size = found.st_size
-    yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-    if info.size:
-        yield from _content(entry.path, info.size)
+def _archived(entry: Entry, digest: _Digest) -> Iterator[bytes]:
+    try:
+        info = tarfile.TarInfo(entry.name)
+        found = entry.path.lstat()
+        info.mode, info.mtime = found.st_mode & 0o7777, int(found.st_mtime)
+        if stat.S_ISLNK(found.st_mode):
+            info.type, info.linkname = tarfile.SYMTYPE, str(entry.path.readlink())
+        elif stat.S_ISDIR(found.st_mode):
+            info.type = tarfile.DIRTYPE
+        elif stat.S_ISREG(found.st_mode):
+            info.size = found.st_size
+        digest.entry(entry.name, info)
+        yield info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        if info.size:
+            for data in _content(entry.path, info.size):
+                digest.update(data)
+                yield data
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise BuildFailed(
+            f"`{entry.name}` of the build context cannot be read: {reason}", hint="leave it out with a `.dockerignore`"
+        ) from error
 
 
 def _content(path: Path, size: int) -> Iterator[bytes]:
-    """Exactly *size* bytes of a file that may be changing, filled up to whole blocks."""
+    """Exactly *size* bytes of a file that may be changing, filled up to whole blocks; a link or pipe is not opened."""
     left = size
-    with path.open("rb") as file:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  opened without following a link
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise BuildFailed(f"`{path.name}` of the build context is not a regular file any more")
         while left and (data := file.read(min(CHUNK, left))):
             left -= len(data)
             yield data
-    yield b"\0" * (left + -size % BLOCK)
+    while left:
+        yield b"\0" * (now := min(CHUNK, left))
+        left -= now
+    yield b"\0" * (-size % BLOCK)
 
 
 def archive(files: dict[str, bytes]) -> Iterator[bytes]:

@@ -41,6 +41,7 @@ TREES: Final = {
     "/var/lib/kubelet": "the secrets of every pod",
     "/var/spool/cron": "what the machine runs by itself",
     "/lib/modules": "kernel modules",
+    "/usr/lib/modules": "kernel modules",
 }
 """Host folders that are dangerous with everything below them, and with everything above them."""
 
@@ -105,10 +106,31 @@ def refuse(
 def launchable(
     spec: InstanceSpec, *, home: Path, resolve: Resolve = resolve_path, protected: Iterable[Path] = ()
 ) -> InstanceSpec:
-    """*spec* with every bind mount at the path that was judged, symlinks already followed. Raises `DangerRefused`."""
+    """
+    *spec* with every bind mount at the path that was judged, symlinks already followed.
+
+    Raises `DangerRefused`, also when a path leads elsewhere than it did when it was approved.
+    """
     refuse(spec, home=home, resolve=resolve, protected=protected)
     mounts = (replace(m, source=str(resolve(Path(m.source)))) if m.type == "bind" else m for m in spec.mounts)
-    return replace(spec, mounts=tuple(mounts))
+    made = replace(spec, mounts=tuple(mounts))
+    for mount in made.mounts:
+        if mount.type == "bind" and mount.real not in {"", mount.source}:
+            raise _moved(spec.server, mount.real, mount.source)
+    return made
+
+
+def refuse_moved(server: str, sources: Iterable[str], *, resolve: Resolve = resolve_path) -> None:
+    """Raise `DangerRefused` when one of *sources*, real paths once, is or is reached through a symbolic link now."""
+    for source in sources:
+        if str(real := resolve(Path(source))) != source:
+            raise _moved(server, source, str(real))
+
+
+def _moved(server: str, source: str, real: str) -> DangerRefused:
+    return DangerRefused(
+        f"server `{server}` mounts `{source}`, which leads to `{real}` now", hint="run `mcp-compose up` again"
+    )
 
 
 def _privileges(spec: InstanceSpec) -> Iterator[Danger]:

@@ -158,6 +158,7 @@ class DockerEngine:
                 return await self.connect_instance(name)
             await self._stop(found, _grace(found))
         await self._let_go(name)
+        await asyncio.to_thread(self._refuse_moved, found)
         secret_files.write(self._paths.secret_files, name, values.secret_files)
         stream = await self._attach(name, found["Id"], stdin=stdio)
         try:
@@ -246,6 +247,7 @@ class DockerEngine:
         log = self._log
 
         def lost(stream: AttachedStream) -> None:
+            log(name, b"")
             task = asyncio.get_running_loop().create_task(self._ended(name, container, stream))
             self._endings.add(task)
             task.add_done_callback(self._endings.discard)
@@ -333,6 +335,15 @@ class DockerEngine:
         socket = self._address.socket
         own = (self._paths.runtime, self._paths.state, self._paths.cache)
         return own if socket is None else (*own, socket)
+
+    def _refuse_moved(self, found: Mapping[str, Any]) -> None:
+        """The engine follows links anew at every start, long after the path was judged."""
+        if self._address.is_local:
+            own = f"{self._paths.secret_files}/"
+            mounts = found["HostConfig"].get("Mounts") or ()
+            sources = [mount["Source"] for mount in mounts if mount.get("Type") == "bind"]
+            labels = found["Config"].get("Labels") or {}
+            danger.refuse_moved(server_of(labels), (one for one in sources if not one.startswith(own)))
 
     def _refuse_remote(self, spec: InstanceSpec) -> None:
         if not self._address.is_local and spec.secret_files:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 THREADS: Final = 16
+LONG_THREADS: Final = 32
 TIMEOUT: Final = 120
 """Seconds of silence after which a call is given up; a pull or build that says something goes on."""
 
@@ -38,6 +39,7 @@ class DockerClient:
         self._api: APIClient | None = None
         self._first = threading.Lock()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mcp-compose-engine")
+        self._long = ThreadPoolExecutor(LONG_THREADS, thread_name_prefix="mcp-compose-images")
         self._closing = threading.Event()
 
     async def call(
@@ -54,15 +56,31 @@ class DockerClient:
             await self.call("reach the engine", lambda _api: None)
         return self.version
 
-    def still_wanted(self) -> None:
-        """For long work in a thread: raises when the engine is being let go of."""
+    async def call_long(self, doing: str, work: Callable[[APIClient, Callable[[], None]], Answer]) -> Answer:
+        """
+        Do *work*, which may take minutes, in a thread that nothing else waits for.
+
+        It is given what it has to call now and then: that raises when nobody wants its result any more.
+        """
+        given_up = threading.Event()
+
+        def still_wanted() -> None:
+            if given_up.is_set() or self._closing.is_set():
+                raise EngineError("interrupted")
+
         if self._closing.is_set():
-            raise EngineError("interrupted")
+            raise EngineError(f"cannot {doing}: this engine was let go of")
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._long, self._do, doing, lambda api: work(api, still_wanted), None)
+        finally:
+            given_up.set()
 
     async def close(self) -> None:
         """End the threads; long work ends at its next line."""
         self._closing.set()
-        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        for pool in (self._pool, self._long):
+            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
         if self._api is not None:
             self._api.close()
 
@@ -105,6 +123,14 @@ class DockerClient:
                 probe.connect(str(self.address.socket))
             except OSError as error:
                 raise unreachable(self.address, error.strerror or str(error)) from error
+
+
+def credentials(api: APIClient, repository: str) -> dict[str, str]:
+    """The header that lets the engine into the registry of *repository*, as `docker login` left it."""
+    from docker import auth  # noqa: PLC0415  the same
+
+    header = auth.get_config_header(api, auth.resolve_repository_name(repository)[0])
+    return {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else header} if header else {}
 
 
 @contextmanager

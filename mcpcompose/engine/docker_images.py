@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from mcpcompose.engine import build, packages
 from mcpcompose.engine.base import BuiltImage, ImageSource, PackageImage, Progress, RegistryImage
-from mcpcompose.engine.docker_client import DockerClient
+from mcpcompose.engine.docker_client import DockerClient, credentials
+from mcpcompose.engine.docker_http import lines
 from mcpcompose.errors import BuildFailed, EngineError, ImageMissing, InstanceMissing
 
 if TYPE_CHECKING:
@@ -82,23 +85,21 @@ class DockerImages:
             return str(made["Id"])
 
     async def _pull(self, source: RegistryImage, progress: Progress) -> None:
-        tell = _on_loop(progress)
-
-        def work(api: APIClient) -> None:
-            tell(f"pulling `{source.ref}`")
-            layers = _Layers()
-            for line in api.pull(*_pull_arguments(source.ref), platform=source.platform, stream=True, decode=True):
-                self._client.still_wanted()
-                if said := line.get("error"):
-                    raise ImageMissing(f"cannot pull `{source.ref}`: {said}", hint=_PULL_HINT)
-                if text := layers.told(line):
-                    tell(text)
-
+        """On a connection of its own and without a thread: a registry may take forever to answer."""
+        progress(f"pulling `{source.ref}`")
+        doing, layers = f"pull `{source.ref}`", _Layers()
+        repository, tag = _pull_arguments(source.ref)
+        headers = await self._client.call(doing, lambda api: credentials(api, repository))
+        asked = {"fromImage": repository, "tag": tag} | ({"platform": source.platform} if source.platform else {})
         try:
-            await self._client.call(f"pull `{source.ref}`", work)
-        except ImageMissing:
+            async with aclosing(lines(self._client, f"/images/create?{urlencode(asked)}", doing, headers)) as told:
+                async for line in told:
+                    if text := layers.told(line, doing):
+                        progress(text)
+        except ImageMissing as error:
+            error.hint = error.hint or _PULL_HINT
             raise
-        except (EngineError, InstanceMissing) as error:
+        except EngineError as error:
             if any(word in str(error).lower() for word in _REGISTRY_WORDS):
                 raise ImageMissing(str(error), hint=_PULL_HINT) from error
             raise
@@ -107,7 +108,7 @@ class DockerImages:
         await asyncio.to_thread(build.entries, source.context, source.dockerfile)
         await self._run_build(
             source.tag,
-            build.context_tar(source.context, source.dockerfile),
+            build.context_tar(source.context, source.dockerfile, expected=source.digest),
             progress,
             dockerfile=source.dockerfile,
             buildargs=dict(source.args),
@@ -133,13 +134,13 @@ class DockerImages:
     async def _run_build(self, tag: str, archive: Iterator[bytes], progress: Progress, **options: Any) -> None:
         tell = _on_loop(progress)
 
-        def work(api: APIClient) -> None:
+        def work(api: APIClient, still_wanted: Callable[[], None]) -> None:
             last: deque[str] = deque(maxlen=KEPT_LINES)
             lines = api.build(
                 fileobj=archive, custom_context=True, tag=tag, rm=True, forcerm=True, decode=True, **options
             )
             for line in lines:
-                self._client.still_wanted()
+                still_wanted()
                 if text := _worth_telling(line):
                     last.append(text)
                     tell(text.splitlines()[-1][:200])
@@ -147,7 +148,7 @@ class DockerImages:
                     raise BuildFailed(_failure(tag, said, last), hint=_BUILD_HINT if "BuildKit" in said else None)
 
         try:
-            await self._client.call(f"build `{tag}`", work)
+            await self._client.call_long(f"build `{tag}`", work)
         except ImageMissing as error:
             raise BuildFailed(str(error), hint="check the image after `FROM`") from error
         except InstanceMissing as error:
@@ -166,8 +167,10 @@ class _Layers:
         self._sizes: dict[str, tuple[int, int]] = {}
         self._percent = -1
 
-    def told(self, line: dict[str, Any]) -> str | None:
-        """A line for people when the figure has changed."""
+    def told(self, line: dict[str, Any], doing: str) -> str | None:
+        """A line for people when the figure has changed. Raises `ImageMissing` for one that says why not."""
+        if said := line.get("error"):
+            raise ImageMissing(f"cannot {doing}: {said}", hint=_PULL_HINT)
         detail = line.get("progressDetail") or {}
         if line.get("status") == "Downloading" and detail.get("total"):
             self._sizes[line.get("id", "")] = (detail.get("current", 0), detail["total"])

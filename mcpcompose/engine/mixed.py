@@ -97,17 +97,23 @@ class MixedEngine:
         await self._of(name).remove_instance(name)
 
     async def events(self, owner: Owner) -> AsyncIterator[EngineEvent]:
-        """What happens to this owner's instances on both, until closed."""
-        queue: asyncio.Queue[EngineEvent] = asyncio.Queue()
+        """What happens to this owner's instances on both, until closed or until one side hears no more."""
+        queue: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
 
         async def follow(engine: Engine) -> None:
-            async for event in engine.events(owner):
-                queue.put_nowait(event)
+            try:
+                async for event in engine.events(owner):
+                    queue.put_nowait(event)
+            finally:
+                queue.put_nowait(None)
 
         followers = [asyncio.create_task(follow(engine)) for engine in (self._containers, self._host)]
         try:
-            while True:
-                yield await queue.get()
+            while (event := await queue.get()) is not None:
+                yield event
+            for task in followers:
+                if task.done():
+                    task.result()
         finally:
             for task in followers:
                 task.cancel()

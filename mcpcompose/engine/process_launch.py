@@ -114,9 +114,9 @@ class LogPipe:
         self._transport: asyncio.ReadTransport | None = None
 
     async def connect(self, pipe: IO[bytes], log: Callable[[bytes], None]) -> None:
-        """Hand everything from *pipe* to *log*."""
+        """Hand everything from *pipe* to *log*, and nothing as its end."""
         loop = asyncio.get_running_loop()
-        self._transport = (await loop.connect_read_pipe(lambda: _Pipe(log, lambda: None), pipe))[0]
+        self._transport = (await loop.connect_read_pipe(lambda: _Pipe(log, lambda: log(b"")), pipe))[0]
 
     def close(self) -> None:
         """Let go."""

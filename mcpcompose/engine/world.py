@@ -77,5 +77,6 @@ class World:
             code = console.code if console.code is not None else 143
         finally:
             instance.exit_code = code
+            console.log(b"")
             console.stream.end(exit_reason(code))
             self.publish(instance, "died")

@@ -136,7 +136,9 @@ def _same_user_protocol() -> type[HttpToolsProtocol]:
     from mcpcompose.gateway.serve import protocol_class  # noqa: PLC0415  uvicorn loads with it
 
     class SameUserProtocol(protocol_class()):  # type: ignore[misc]  # the base is loaded lazily
-        """Closes connections of other users before a byte of theirs is read."""
+        """Closes connections of other users before a byte of theirs is read; `logs -f` may stand still in a pager."""
+
+        stalled_seconds = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)

@@ -13,6 +13,8 @@ from mcpcompose.upstream.call import Reply
 from mcpcompose.upstream.wire import ENVELOPE_KEYS, META_SERVER, encode, members
 
 _COMPLETE: Final = '"complete"'
+_ESCAPED: Final = b"\\u00"
+"""What, beside our members, must not be in a result that is stamped unread: they may be written with escapes."""
 _CACHE_HINTS: Final = {"resources/read": {"ttlMs": msgspec.Raw(b"0"), "cacheScope": msgspec.Raw(b'"private"')}}
 
 
@@ -77,7 +79,8 @@ def _for_handshake(raw: bytes) -> Answer:
 def _for_modern(raw: bytes, method: str, info: bytes) -> Answer:
     """Stamp what every modern result carries; what the server stamped itself stays."""
     hints: Mapping[str, msgspec.Raw] = _CACHE_HINTS.get(method, {})
-    if raw.startswith(b'{"') and not hints and b'"resultType"' not in raw and b'"_meta"' not in raw:
+    unread = b'"resultType"' not in raw and b'"_meta"' not in raw and _ESCAPED not in raw
+    if unread and raw.startswith(b'{"') and not hints:
         return Result(b'{"resultType":"complete","_meta":{"%b":%b},%b' % (META_SERVER.encode(), info, raw[1:]))
     found = members(raw)
     if found is None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from mcpcompose.gateway.names import exposed_name, marked
+from mcpcompose.gateway.names import SEPARATOR, exposed_name, marked
 from mcpcompose.gateway.table import EndpointTable, Route, Template
 from mcpcompose.spec.project import Profile, Project
 from mcpcompose.spec.server import Server
-from mcpcompose.upstream.base import ServerLists
+from mcpcompose.upstream.base import ServerLists, readable
 from mcpcompose.upstream.headers import ANNOTATION, Annotations, header_arguments
 from mcpcompose.upstream.wire import OWN_INFO, encode
 
@@ -60,10 +60,11 @@ def compile_endpoint(
     if only is not None and not names:
         return None
     offered = {name: lists.get(name, _NOTHING) for name in names}
-    tools, prompts = _Names(), _Names()
+    prefixes = frozenset(_prefix(name, project.servers[name]) for name in names)
+    tools, prompts = _Names(prefixes), _Names(prefixes)
     for name, offer in offered.items():
         server = project.servers[name]
-        prefix = "" if only is not None else (name if server.prefix is None else server.prefix)
+        prefix = "" if only is not None else _prefix(name, server)
         for tool in _allowed(offer.tools, server, profile, name):
             renamed = server.tools.rename.get(tool["name"], tool["name"]) if only is None else tool["name"]
             tools.add(name, tool, prefix, renamed, _annotated(tool), plain=only is not None)
@@ -98,9 +99,10 @@ def compile_endpoint(
 class _Names:
     """Items under their exposed names; the table goes both ways and no name is ever split."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefixes: frozenset[str]) -> None:
+        self._prefixes = prefixes
         self.items: list[dict[str, Any]] = []
-        self.collisions: list[str] = []
+        self.collisions: list[tuple[str, str]] = []
         self._routes: dict[str, Route] = {}
         self._bare: dict[str, list[Route]] = {}
 
@@ -109,25 +111,37 @@ class _Names:
     ) -> None:
         original = item["name"]
         if headers is None:
-            self.collisions.append(f"`{original}` of `{server}` is left out: its `{ANNOTATION}` breaks the rules")
+            self._tell(server, f"`{original}` is left out: its `{ANNOTATION}` breaks the rules")
             return
         exposed = name if plain else exposed_name(prefix, name)
-        if exposed in self._routes:
-            first = self._routes[exposed]
-            if first.server == server and first.name == original:
-                return
+        first = self._routes.get(exposed)
+        if first is not None and first.server == server and first.name == original:
+            return
+        borrowed = not (plain or prefix) and exposed.partition(SEPARATOR)[0] in self._prefixes
+        if first is not None or borrowed:
             exposed = marked(exposed, f"{server}\0{original}")
-            self.collisions.append(f"`{original}` of `{server}` is `{exposed}`: `{first.server}` came first")
+            if exposed in self._routes:
+                self._tell(server, f"`{original}` is left out: its name is taken")
+                return
+            why = f"`{first.server}` came first" if first is not None else "that prefix is another server's"
+            self._tell(server, f"`{original}` is `{exposed}`: {why}")
         route = Route(server, original, headers)
         self._routes[exposed] = route
         for bare in {original, name}:
             self._bare.setdefault(bare, []).append(route)
         self.items.append({**{k: v for k, v in item.items() if k != "execution"}, "name": exposed})
 
+    def _tell(self, server: str, text: str) -> None:
+        self.collisions.append((server, readable(text)))
+
     def with_bare_names(self) -> dict[str, Route]:
         """Bare names are taken where only one server has them; they are not listed."""
         unique = {bare: routes[0] for bare, routes in self._bare.items() if len(routes) == 1}
         return unique | self._routes
+
+
+def _prefix(name: str, server: Server) -> str:
+    return name if server.prefix is None else server.prefix
 
 
 def _allowed(tools: Sequence[dict[str, Any]], server: Server, profile: Profile, name: str) -> Iterator[dict[str, Any]]:
@@ -160,18 +174,19 @@ def _has(offer: ServerLists, capability: str) -> bool:
 
 def _resources(
     offered: Mapping[str, ServerLists],
-) -> tuple[tuple[dict[str, Any], ...], dict[str, str], list[str]]:
+) -> tuple[tuple[dict[str, Any], ...], dict[str, str], list[tuple[str, str]]]:
     """URIs stay as they are; of two servers with the same one, the first in the profile's order has it."""
     listed: list[dict[str, Any]] = []
     owners: dict[str, str] = {}
-    collisions: list[str] = []
+    collisions: list[tuple[str, str]] = []
     for name, offer in offered.items():
         for resource in offer.resources:
             uri = resource.get("uri")
             if not isinstance(uri, str):
                 continue
             if uri in owners:
-                collisions.append(f"resource `{uri}` of `{name}` is hidden: `{owners[uri]}` came first")
+                text = f"resource `{uri}` is hidden: `{owners[uri]}` has it too and came first"
+                collisions.append((name, readable(text)))
                 continue
             owners[uri] = name
             listed.append(resource)

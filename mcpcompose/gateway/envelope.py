@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from mcpcompose.upstream.wire import encode
+from mcpcompose.upstream.wire import DEEPEST, deeper, encode
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -34,8 +34,6 @@ ERROR_STATUS: Final = {
     METHOD_NOT_FOUND: 404,
 }
 """The HTTP status of an error on the modern wire; others are 200."""
-
-_DEPTH: Final = 64
 
 RequestId = int | str
 
@@ -101,8 +99,8 @@ def parse(body: bytes) -> Any:
         value = _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise Malformed(PARSE_ERROR, f"not JSON: {_short(error)}") from error
-    if body.count(b"{") + body.count(b"[") > _DEPTH and _deeper(value, _DEPTH):
-        raise Malformed(PARSE_ERROR, f"not JSON that we read: more than {_DEPTH} levels")
+    if body.count(b"{") + body.count(b"[") > DEEPEST and deeper(value, DEEPEST):
+        raise Malformed(PARSE_ERROR, f"not JSON that we read: more than {DEEPEST} levels")
     if b"\\u" in body:
         try:
             encode(value)
@@ -168,17 +166,6 @@ def _no_constant(text: str) -> NoReturn:
 
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
-
-
-def _deeper(value: Any, levels: int) -> bool:
-    """Whether containers are nested more than *levels* deep."""
-    layer = [value] if isinstance(value, (dict, list)) else []
-    for _ in range(levels):
-        children = (child for node in layer for child in (node.values() if isinstance(node, dict) else node))
-        layer = [child for child in children if isinstance(child, (dict, list))]
-        if not layer:
-            return False
-    return True
 
 
 def _short(error: Exception) -> str:

@@ -7,9 +7,11 @@ The table is immutable and swapped as one reference; one coalesced word goes to 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -24,11 +26,14 @@ from mcpcompose.gateway.serve import Listening, bind, listen
 from mcpcompose.gateway.stdio import StdioFront
 from mcpcompose.gateway.table import EndpointTable
 from mcpcompose.spec.project import Project
-from mcpcompose.upstream.base import Restart, Status
+from mcpcompose.upstream.base import Restart, State, Status
 from mcpcompose.upstream.supervisor import Supervisor
 
-_COALESCE = 0.02
+_COALESCE: Final = 0.02
 """Seconds in which changes of several servers become one swap."""
+_REPORT_AFTER: Final = 1.0
+
+_log: Final = logging.getLogger(__name__)
 
 
 class ProjectGateway:
@@ -51,6 +56,8 @@ class ProjectGateway:
         self._project: Project | None = None
         self._listening: Listening | None = None
         self._swap: asyncio.TimerHandle | None = None
+        self._report: asyncio.TimerHandle | None = None
+        self._reported: dict[str, str] = {}
         self.url: str | None = None
 
     # --- what the orchestrator tells --------------------------------------------------------------------------------
@@ -123,8 +130,9 @@ class ProjectGateway:
 
     async def stop(self, drain: float = 5.0) -> None:
         """Take no new requests, let those in flight end for *drain* seconds, let go of every server."""
-        if self._swap is not None:
-            self._swap.cancel()
+        for timer in (self._swap, self._report):
+            if timer is not None:
+                timer.cancel()
         self.listeners.close()
         await self._stdio.stop(drain)
         if self._listening is not None:
@@ -136,8 +144,33 @@ class ProjectGateway:
         return await self.supervisor.settled(seconds)
 
     def status(self) -> tuple[Status, ...]:
-        """How each server is doing, in the file's order."""
-        return self.supervisor.status()
+        """How each server is doing, in the file's order; of one that is well, what of it could not be exposed."""
+        hidden = self._hidden()
+        return tuple(
+            replace(line, reason=_summed(hidden[line.server]))
+            if line.state is State.READY and line.reason is None and line.server in hidden
+            else line
+            for line in self.supervisor.status()
+        )
+
+    def _hidden(self) -> dict[str, list[str]]:
+        """By server, what could not be exposed as it is in any profile."""
+        table = self.kernel.table
+        found: dict[str, list[str]] = {}
+        for profile in table.project.profiles if table.project is not None else ():
+            endpoint = table.endpoint(profile)
+            for server, text in endpoint.collisions if endpoint is not None else ():
+                if text not in (texts := found.setdefault(server, [])):
+                    texts.append(text)
+        return found
+
+    def _report_hidden(self) -> None:
+        """Say once in the log what could not be exposed."""
+        self._report = None
+        for server, texts in self._hidden().items():
+            if (summed := _summed(texts)) != self._reported.get(server):
+                self._reported[server] = summed
+                _log.warning("server `%s`: %s", server, summed)
 
     # --- for the command line ---------------------------------------------------------------------------------------
 
@@ -193,3 +226,10 @@ class ProjectGateway:
         before: RoutingTable = self.kernel.table
         self.kernel.table = compile_table(self._project, self.supervisor.lists())
         self.listeners.table_changed(before, self.kernel.table)
+        if self._report is None:
+            self._report = asyncio.get_running_loop().call_later(_REPORT_AFTER, self._report_hidden)
+
+
+def _summed(texts: list[str]) -> str:
+    more = len(texts) - 1
+    return f"{texts[0]} (and {more} more)" if more else texts[0]

@@ -73,7 +73,7 @@ class HttpFront:
             await respond(send, refused.status, refused.body)
         except Refused as refused:
             await refuse(send, refused)
-        except Exception:
+        except Exception:  # noqa: BLE001
             # One of the three edges: a request that breaks must not take the connection's others with it.
             _log.exception("request failed")
             await respond(send, 500, _BROKEN)

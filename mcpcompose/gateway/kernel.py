@@ -29,6 +29,9 @@ from mcpcompose.upstream.headers import param_mismatch
 from mcpcompose.upstream.supervisor import Supervisor
 from mcpcompose.upstream.wire import HANDSHAKE_VERSIONS, META_SERVER, MODERN_VERSIONS, encode
 
+_FIRST_PAGE: Final = (None, "")
+"""An empty cursor is a valid one; as there is one page only, it can mean no other."""
+_LONGEST_URI: Final = 64 << 10
 _CAPABILITIES: Final = {
     "tools": {"listChanged": True},
     "prompts": {"listChanged": True},
@@ -98,7 +101,7 @@ class Kernel:
         return {s.server: s.state.value for s in self._supervisor.status() if s.server in endpoint.servers}
 
     def _list(self, request: Request, caller: Caller, endpoint: EndpointTable) -> Answer:
-        if request.params.get("cursor") is not None:
+        if request.params.get("cursor") not in _FIRST_PAGE:
             return Failure(INVALID_PARAMS, "this cursor was not given out here")
         return Result(endpoint.listed(request.method, modern=caller.modern))
 
@@ -120,8 +123,8 @@ class Kernel:
 
     def _read(self, request: Request, caller: Caller, endpoint: EndpointTable) -> Answer | Forwarded:
         uri = request.params.get("uri")
-        if not isinstance(uri, str):
-            return Failure(INVALID_PARAMS, "`uri` is not a string")
+        if not isinstance(uri, str) or len(uri) > _LONGEST_URI:
+            return Failure(INVALID_PARAMS, f"`uri` is not a string of at most {_LONGEST_URI} characters")
         server = endpoint.owner(uri)
         if server is None:
             code = INVALID_PARAMS if caller.modern else RESOURCE_NOT_FOUND

@@ -40,6 +40,8 @@ from mcpcompose.upstream.wire import META_VERSION
 _BATCHED: Final = frozenset({"2024-11-05", "2025-03-26"})
 """Revisions that allow several messages in one body."""
 _LARGEST_BATCH: Final = 100
+_CALLS: Final = 1000
+"""Calls of one session at once; they go on when the client closes the connection."""
 
 
 class LegacyLeg:
@@ -81,7 +83,7 @@ class LegacyLeg:
         session = self._session(visit)
         if session.listener is not None:
             session.listener.close()
-        listener = Listener(endpoint.profile, endpoint.server)
+        listener = Listener(endpoint.profile, endpoint.server, client=visit.client)
         if not self._kernel.listeners.add(listener):
             raise Refused(503, "too many streams are open")
         session.listener = listener
@@ -133,8 +135,9 @@ class LegacyLeg:
     async def _request(self, visit: Visit, request: Request, session: Session) -> None:
         """A client that closes the connection does not cancel; a cancelled notification does."""
         send, taken = visit.send, accepts(visit.headers)
-        if request.id in session.calls:
-            await respond(send, 200, answer_bytes(request.id, Failure(INVALID_REQUEST, "the id is in use")))
+        if request.id in session.calls or len(session.calls) >= _CALLS:
+            failure = Failure(INVALID_REQUEST, "its id is in use, or too many are")
+            await respond(send, 200, answer_bytes(request.id, failure))
             return
         outcome = self._kernel.begin(request, _caller(session), visit.endpoint)
         if not isinstance(outcome, Forwarded):

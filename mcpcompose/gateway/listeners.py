@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,6 +11,8 @@ from mcpcompose.gateway.compiler import RoutingTable
 from mcpcompose.gateway.table import CHANGES
 
 _MOST: Final = 2000
+_OF_ONE: Final = 1500
+"""Of one client; the rest is for others."""
 ALL_KINDS: Final = frozenset(CHANGES)
 
 
@@ -20,6 +23,7 @@ class Listener:
     profile: str
     server: str | None
     kinds: frozenset[str] = ALL_KINDS
+    client: str = ""
     closed: bool = False
     _pending: set[str] = field(default_factory=set)
     _waiter: asyncio.Future[None] | None = None
@@ -60,20 +64,26 @@ class Listeners:
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
+        self._held: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._listeners)
 
     def add(self, listener: Listener) -> bool:
         """Let *listener* hear of changes; False when there are too many already."""
-        if len(self._listeners) >= _MOST:
+        if len(self._listeners) >= _MOST or self._held[listener.client] >= _OF_ONE:
             return False
+        self._held[listener.client] += 1
         self._listeners.add(listener)
         return True
 
     def remove(self, listener: Listener) -> None:
         """It hears no more."""
-        self._listeners.discard(listener)
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+            self._held[listener.client] -= 1
+            if not self._held[listener.client]:
+                del self._held[listener.client]
 
     def table_changed(self, before: RoutingTable, after: RoutingTable) -> None:
         """Tell those whose own lists are different now, and nobody else."""

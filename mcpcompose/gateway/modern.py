@@ -130,7 +130,7 @@ class ModernLeg:
             failure = Failure(INVALID_PARAMS, "`notifications` is not an object")
             await respond(send, 400, answer_bytes(request.id, failure))
             return
-        listener = Listener(endpoint.profile, endpoint.server, kinds_of(honoured))
+        listener = Listener(endpoint.profile, endpoint.server, kinds_of(honoured), visit.client)
         if not self._kernel.listeners.add(listener):
             raise Refused(503, "too many streams are open")
         visit.scope[ON_DISCONNECT] = listener.close

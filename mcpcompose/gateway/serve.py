@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import os
 import socket
 import struct
@@ -20,49 +19,18 @@ from typing import TYPE_CHECKING, Any, Final
 from mcpcompose.errors import McpComposeError
 
 if TYPE_CHECKING:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     from uvicorn.server import ServerState
 
+    from mcpcompose.gateway.protocol import Protocol
+
 ON_DISCONNECT: Final = "mcpcompose.on_disconnect"
-_HEADER_LIMIT: Final = 64 << 10
 _KEEP_ALIVE: Final = 75
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
-@functools.cache
-def protocol_class() -> type[HttpToolsProtocol]:
-    """Uvicorn's httptools protocol with a word to the application when the client goes, and bounded headers."""
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415  heavy, only when serving
-
-    class Protocol(HttpToolsProtocol):
-        """One connection."""
-
-        _header_bytes = 0
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            cycle: Any = self.cycle
-            super().connection_lost(exc)
-            if cycle is not None and not cycle.response_complete:
-                gone = cycle.scope.get(ON_DISCONNECT)
-                if gone is not None:
-                    gone()
-
-        def on_message_begin(self) -> None:
-            self._header_bytes = 0
-            super().on_message_begin()
-
-        def on_url(self, url: bytes) -> None:
-            self._count(url)
-            super().on_url(url)
-
-        def on_header(self, name: bytes, value: bytes) -> None:
-            self._count(name, value)
-            super().on_header(name, value)
-
-        def _count(self, *parts: bytes) -> None:
-            self._header_bytes += sum(map(len, parts))
-            if self._header_bytes > _HEADER_LIMIT:
-                self.transport.abort()
+def protocol_class() -> type[Protocol]:
+    """The protocol of one connection; uvicorn loads with it."""
+    from mcpcompose.gateway.protocol import Protocol  # noqa: PLC0415  heavy, only when serving
 
     return Protocol
 
@@ -133,7 +101,7 @@ def bind(address: str, port: int | None) -> socket.socket:
     """Bind a loopback address; without *port* a free one. Raises `McpComposeError` when the port is taken."""
     family = socket.AF_INET6 if address == "::1" else socket.AF_INET
     host = "127.0.0.1" if address == "localhost" else address
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY by the protocol
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port or 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -36,7 +37,7 @@ class Session:
 
 
 class Sessions:
-    """All sessions; the longest idle one makes room for a new one."""
+    """All sessions; the longest idle one of the client that holds the most makes room for a new one."""
 
     def __init__(self, *, most: int = _MOST, idle: float = _IDLE, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -53,7 +54,7 @@ class Sessions:
         if len(self._sessions) >= self._most:
             self._expire(now)
         if len(self._sessions) >= self._most:
-            idle = next((session for session in self._sessions.values() if not session.busy), None)
+            idle = self._longest_idle(client)
             if idle is None:
                 return None
             self.close(idle)
@@ -81,6 +82,16 @@ class Sessions:
             session.listener.close()
         for call in tuple(session.calls.values()):
             call.cancel("the session ended")
+
+    def _longest_idle(self, client: str) -> Session | None:
+        """Who makes room: the client itself when it holds more than half, else whoever holds the most."""
+        held = Counter(session.client for session in self._sessions.values())
+        clients = [client] if held[client] * 2 > self._most else [name for name, _ in held.most_common()]
+        for name in clients:
+            for session in self._sessions.values():
+                if session.client == name and not session.busy:
+                    return session
+        return None
 
     def _expire(self, now: float) -> None:
         for session in tuple(self._sessions.values()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -28,7 +29,7 @@ async def shim(socket: Path, hello: Mapping[str, str], stdin: int = 0, stdout: i
     upward = asyncio.create_task(_upward(stdin, writer))
     downward = asyncio.create_task(_downward(reader, stdout))
     done, _ = await asyncio.wait({upward, downward}, return_when=asyncio.FIRST_COMPLETED)
-    client_ended = upward in done and not downward.done()
+    client_ended = upward in done and upward.exception() is None and not downward.done()
     if client_ended:
         await asyncio.wait({downward}, timeout=5.0)
     for task in (upward, downward):
@@ -72,9 +73,25 @@ async def _upward(stdin: int, writer: asyncio.StreamWriter) -> None:
 
 
 async def _downward(reader: asyncio.StreamReader, stdout: int) -> None:
-    """From the gateway to the client."""
+    """
+    From the gateway to the client.
+
+    Never blocks, so that the process can end while a client does not read: what has room takes this much at once.
+    """
     while chunk := await reader.read(_CHUNK):
         view = memoryview(chunk)
         while view:
-            written = await asyncio.to_thread(os.write, stdout, view)
-            view = view[written:]
+            if not select.select((), (stdout,), (), 0)[1]:
+                await _room(stdout)
+            view = view[os.write(stdout, view[: select.PIPE_BUF]) :]
+
+
+async def _room(stdout: int) -> None:
+    """Wait until *stdout* takes something; only pipes, sockets and terminals are ever full."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_writer(stdout, lambda: None if ready.done() else ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_writer(stdout)

@@ -43,6 +43,8 @@ from mcpcompose.upstream.wire import META_VERSION, MODERN_VERSIONS, encode
 
 __all__ = ["StdioFront", "shim"]
 
+LOCAL: Final = "(local)"
+"""The client of a shim that names a profile and needs no token; no client of the file can be called so."""
 _HELLO_SECONDS: Final = 10.0
 _CONNECTIONS: Final = 200
 _REQUESTS: Final = 1000
@@ -89,9 +91,11 @@ class StdioFront:
             if who is None:
                 writer.write(answer_bytes(None, Failure(INVALID_REQUEST, "unknown token or profile")) + b"\n")
                 return
-            await _Conversation(self._kernel, *who, reader, writer).run()
+            await _Conversation(self._kernel, self._tokens, *who, reader, writer).run()
         except (OSError, ValueError, asyncio.IncompleteReadError):
             pass
+        except asyncio.CancelledError:
+            pass  # so `stop` ends it; asyncio's own callback would log a task that ends cancelled
         finally:
             if task is not None:
                 self._connections.discard(task)
@@ -112,16 +116,23 @@ class StdioFront:
             return self._tokens.check(token)
         profile = hello.get("profile") or DEFAULT_PROFILE
         known = isinstance(profile, str) and self._kernel.table.endpoint(profile) is not None
-        return ("stdio", profile) if known else None
+        return (LOCAL, profile) if known else None
 
 
 class _Conversation:
     """One connection; it is the session of a handshake client."""
 
-    def __init__(
-        self, kernel: Kernel, client: str, profile: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    def __init__(  # noqa: PLR0917  who, over what
+        self,
+        kernel: Kernel,
+        tokens: Tokens,
+        client: str,
+        profile: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._kernel = kernel
+        self._tokens = tokens
         self._client = client
         self._profile = profile
         self._reader = reader
@@ -131,9 +142,15 @@ class _Conversation:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until the client closes its side; what is still in flight then is cancelled."""
+        """
+        Until the client closes its side; what is still in flight then is cancelled.
+
+        A client that the file binds to another profile meanwhile has to come again.
+        """
         try:
             while line := await self._reader.readline():
+                if self._client != LOCAL and not self._tokens.is_bound(self._client, self._profile):
+                    return
                 if not line.isspace():
                     await self._take(line)
         finally:
@@ -205,7 +222,7 @@ class _Conversation:
         if honoured is None:
             await self._write(answer_bytes(request.id, Failure(INVALID_PARAMS, "`notifications` is not an object")))
             return
-        listener = Listener(endpoint.profile, None, kinds_of(honoured))
+        listener = Listener(endpoint.profile, None, kinds_of(honoured), self._client)
         self._kernel.listeners.add(listener)
         self._calls[request.id] = listener
         await self._write(acknowledgement(request, honoured))
@@ -222,7 +239,7 @@ class _Conversation:
             self._calls.pop(request.id, None)
 
     async def _tell_changes(self) -> None:
-        listener = Listener(self._profile, None)
+        listener = Listener(self._profile, None, client=self._client)
         self._kernel.listeners.add(listener)
         try:
             while not listener.closed:

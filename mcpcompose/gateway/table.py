@@ -75,8 +75,8 @@ class EndpointTable:
     """The one server that has resources, when it is one: what matches nothing goes there."""
     instructions: str | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
-    collisions: tuple[str, ...] = ()
-    """What could not be exposed as it is, for people."""
+    collisions: tuple[tuple[str, str], ...] = ()
+    """What could not be exposed as it is: the server, and a sentence for people."""
     _encoded: dict[tuple[str, bool], bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def listed(self, method: str, *, modern: bool) -> bytes:

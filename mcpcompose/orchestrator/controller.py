@@ -1,7 +1,8 @@
 """
 Keep what runs equal to what the file says: load, observe, reconcile, execute, over and over.
 
-One round at a time. A trigger (file changed, engine event, timer) says that there is something to look at and is then
+Rounds begin one after the other and are short: what they begin goes on by itself, each server beside the others. A
+trigger (file changed, engine event, timer, work that ended) says that there is something to look at and is then
 forgotten; triggers during a round lead to one more round. A file that cannot be used changes nothing: the last good
 state keeps serving, and the problem is in `status()` and once in the log.
 """
@@ -11,26 +12,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from mcpcompose.engine.base import Endpoint, Engine
 from mcpcompose.errors import ApprovalNeeded, FileProblems, InstanceMissing, McpComposeError, UsageError
 from mcpcompose.log import fields
-from mcpcompose.orchestrator.execute import execute
 from mcpcompose.orchestrator.forms import Form
 from mcpcompose.orchestrator.observe import observe
 from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event
-from mcpcompose.orchestrator.patience import Patience
-from mcpcompose.orchestrator.plan import ConnectInstance, Plan, StartInstance, Step, StopInstance
-from mcpcompose.orchestrator.reconcile import reconcile, teardown
-from mcpcompose.orchestrator.remotes import Remotes
+from mcpcompose.orchestrator.reconcile import reconcile
 from mcpcompose.orchestrator.requests import ApplyRequest, ControllerStatus, Load, Preview, chosen
-from mcpcompose.orchestrator.round import Place, Ready, image_ids, prepare, secret_files, unapproved
+from mcpcompose.orchestrator.round import Place, Ready, prepare, secret_files, unapproved
+from mcpcompose.orchestrator.rounds import Begun, Rounds, Scope
 from mcpcompose.orchestrator.serving import Serving
 from mcpcompose.orchestrator.triggers import Alarm, EngineWatch, keep_looking
-from mcpcompose.spec.identity import Owner
 from mcpcompose.spec.project import Project
 
 _log: Final = logging.getLogger(__name__)
@@ -38,9 +35,10 @@ _log: Final = logging.getLogger(__name__)
 RESYNC: Final = 60.0
 """How long without a trigger until a round looks anyway, in seconds."""
 
+Finish = Callable[[], Awaitable[Outcome]]
+"""Waits for what a round began; may be left uncalled."""
 
 _NOTHING_SPECIAL: Final = ApplyRequest()
-_STARTS: Final = (StartInstance, ConnectInstance)
 _SHORTEST_HASH: Final = 8
 """How much of a form's hash has to be given to approve it."""
 
@@ -62,31 +60,28 @@ class Controller:
         self._load, self._engine_for, self._serving, self._place = load, engine_for, serving, place
         self._host, self._resync = host, resync
         self._lock = asyncio.Lock()
-        self._server_locks: dict[str, asyncio.Lock] = {}
         self._alarm = Alarm()
         self._watch = EngineWatch(self._alarm)
-        self._engine: Engine | None = None
-        self._owner = place.owner
+        self._rounds = Rounds(
+            engine_for=engine_for, serving=serving, place=place, clock=clock,
+            wake=self._alarm.wake, moved=self._watch.use,
+        )  # fmt: skip
         self._good: Ready | None = None
         self._files: tuple[Path, ...] = ()
-        self._declared: tuple[Project, Mapping[str, str]] | None = None
-        self._fingerprints: dict[str, str] = {}
         self._problem: McpComposeError | None = None
         self._pending: tuple[Form, ...] = ()
-        self._errors: dict[str, McpComposeError] = {}
-        self._stopped: frozenset[str] = frozenset()
-        self._attended: set[str] = set()
         self._commands: dict[tuple[str, ...], bytes] = {}
-        self._patience = Patience(clock)
-        self._remotes = Remotes(serving)
         self._down = False
-        self._rounds = 0
 
     # --- what people ask for -----------------------------------------------------------------------------------------
 
     async def apply(self, request: ApplyRequest = _NOTHING_SPECIAL, on_event: OnEvent = ignore_event) -> Outcome:
+        """`begin`, and wait for what it began."""
+        return await (await self.begin(request, on_event))()
+
+    async def begin(self, request: ApplyRequest = _NOTHING_SPECIAL, on_event: OnEvent = ignore_event) -> Finish:
         """
-        One round, asked for: what was stopped or had failed is tried again.
+        One round, asked for: what was stopped or had failed is tried again. Returns how to wait for its outcome.
 
         Raises what keeps the file from being used (`FileProblems`, `ApprovalNeeded`, `SecretMissing`,
         `DangerRefused`, `NameTaken`, `EngineUnreachable`); what fails for one server alone is in the outcome.
@@ -97,16 +92,14 @@ class Controller:
                 ready = await self._ready(request)
                 servers = chosen(ready.project, request.servers)
                 self._accept(ready, request)
-                self._stopped -= servers
-                self._patience.forget(servers)
-                if request.refresh:
-                    await self._round(ready, on_event, only=request.servers, refresh=servers)
-                outcome = await self._round(ready, on_event, only=request.servers, asked=True)
+                self._rounds.want(servers)
+                refresh = servers if request.refresh else frozenset()
+                finish = await self._begin(ready, Scope(request.servers, servers, refresh, on_event=on_event))
             except McpComposeError as error:
                 self._note(error)
                 raise
             self._note(None)
-            return outcome
+            return finish
 
     async def preview(self, request: ApplyRequest = _NOTHING_SPECIAL) -> Preview:
         """What `apply` would do. Raises what `apply` raises, except `ApprovalNeeded`."""
@@ -115,20 +108,18 @@ class Controller:
             host = self._host if request.host is None else request.host
             pending = await unapproved(loaded, self._place)
             ready = await prepare(loaded, self._place, host=host, commands=self._commands, gate=False)
-            observed = await observe(self._engine_of(ready.project), ready.owner, ready.desired)
+            engine = self._rounds.engine or self._engine_for(ready.project)
+            observed = await observe(engine, ready.owner, ready.desired)
             return Preview(reconcile(ready.desired, observed, only=request.servers), pending)
 
     async def down(self, *, volumes: bool = False, on_event: OnEvent = ignore_event) -> Outcome:
         """Remove everything this owner has on the engine; until the next `apply`, rounds do nothing."""
         async with self._lock:
             self._down = True
-            engine, owner = self._engine, self._owner
-            if engine is None:
+            if self._rounds.engine is None:
                 project = (await self._load()).project
-                engine, owner = self._engine_for(project), self._place.owner_of(project)
-            await self._remotes.drop()
-            outcome = await self._tear_down(engine, owner, volumes=volumes, on_event=on_event)
-            self._attended.clear()
+                self._rounds.use(self._engine_for(project), self._place.owner_of(project))
+            outcome = await self._rounds.down(volumes=volumes, on_event=on_event)
             for server in self._good.project.servers if self._good else ():
                 self._serving.stopped(server)
             return outcome
@@ -137,45 +128,31 @@ class Controller:
         """Run servers that were stopped on purpose, as the last good file says."""
         async with self._lock:
             ready, names = self._known(servers)
-            self._stopped -= names
-            self._patience.forget(names)
             self._down = False
-            return await self._round(ready, on_event, only=names, asked=True)
+            self._rounds.want(names)
+            finish = await self._begin(ready, Scope(names, names, on_event=on_event))
+        return await finish()
 
     async def stop(self, servers: Iterable[str], on_event: OnEvent = ignore_event) -> Outcome:
         """Stop servers; they stay stopped through rounds until `start` or `up`."""
         async with self._lock:
             ready, names = self._known(servers)
-            self._stopped |= names
-            self._attended -= names
-            outcome = await self._round(ready, on_event, only=names, asked=True)
-            for server in names - outcome.errors.keys():
-                self._serving.stopped(server)
-            return outcome
+            self._rounds.stopped |= names
+            self._rounds.attended -= names
+            finish = await self._begin(ready, Scope(names, names, on_event=on_event))
+        outcome = await finish()
+        for server in (names & self._rounds.stopped) - outcome.errors.keys():
+            self._serving.stopped(server)
+        return outcome
 
     async def restart(self, servers: Iterable[str], on_event: OnEvent = ignore_event) -> Outcome:
-        """Stop and start servers in place."""
+        """Stop and start servers in place; one that is only being started is not started twice."""
         async with self._lock:
             ready, names = self._known(servers)
-            self._stopped -= names
-            self._patience.forget(names)
             self._down = False
-            await self._remotes.drop(names)
-            engine = self._engine_of(ready.project)
-            observed = await observe(engine, ready.owner, ready.desired)
-            there = {instance.name: instance for instance in observed.instances}
-            stops = tuple(
-                Step(spec.server, StopInstance(spec.name, spec.stop_grace_period), "restart asked for")
-                for spec in ready.desired.instances
-                if spec.server in names and spec.name in there and there[spec.name].running
-            )
-            stopped = await self._execute(ready, engine, Plan(stops), on_event)
-            started = await self._round(ready, on_event, only=names, asked=True)
-            return Outcome(
-                Plan((*stopped.plan.steps, *started.plan.steps), started.plan.after),
-                {**started.errors, **stopped.errors},
-                started.images,
-            )
+            self._rounds.want(names)
+            finish = await self._begin(ready, Scope(names, names, restart=names, on_event=on_event))
+        return await finish()
 
     async def restart_instance(self, server: str) -> Endpoint:
         """
@@ -183,24 +160,24 @@ class Controller:
 
         An instance that is gone is made again; a server that is not declared or was stopped is refused.
         """
-        async with self._guard(server):
-            ready = self._good
-            if ready is None or self._down or server in self._stopped or server not in ready.project.servers:
+        rounds = self._rounds
+        async with rounds.guard(server):
+            ready, engine = self._good, rounds.engine
+            if ready is None or self._down or server in rounds.stopped or server not in ready.project.servers:
                 raise InstanceMissing(f"server `{server}` is not to run")
             spec = ready.instance(server)
-            if spec is None:
+            if spec is None or engine is None:
                 return await ready.remote(server)
-            engine = self._engine_of(ready.project)
             await engine.stop_instance(spec.name, spec.stop_grace_period)
             values = await ready.values(spec.name)
             try:
                 endpoint = await engine.start_instance(spec.name, values)
             except InstanceMissing:
-                self._attended.discard(server)
+                rounds.attended.discard(server)
                 self._alarm.wake()
                 raise
-            self._attended.add(server)
-            self._errors.pop(server, None)
+            rounds.attended.add(server)
+            rounds.errors.pop(server, None)
             return endpoint
 
     def status(self) -> ControllerStatus:
@@ -209,9 +186,9 @@ class Controller:
             project=self._good.project if self._good else None,
             problem=self._problem,
             pending=self._pending,
-            errors=dict(self._errors),
-            stopped=self._stopped,
-            rounds=self._rounds,
+            errors=dict(self._rounds.errors),
+            stopped=self._rounds.stopped,
+            rounds=self._rounds.count,
         )
 
     def files(self) -> tuple[Path, ...]:
@@ -226,13 +203,26 @@ class Controller:
         self._alarm.wake()
 
     async def run(self, changes: AsyncIterator[Any] | None = None) -> None:
-        """Rounds for every trigger, until cancelled. *changes* yields whenever a watched file may have changed."""
+        """
+        Rounds for every trigger, until cancelled. *changes* yields whenever a watched file may have changed.
+
+        What they begin goes on when this is cancelled; `close` ends it.
+        """
         await keep_looking(
-            self.look, self._alarm, self._watch, changes, lambda: min(self._resync, self._patience.next_try())
+            self._look, self._alarm, self._watch, changes, lambda: min(self._resync, self._rounds.patience.next_try())
         )
 
     async def look(self) -> Outcome | None:
-        """One round of its own accord; problems are kept for `status()`, never raised."""
+        """One round of its own accord, to the end of what it began; problems are kept for `status()`, never raised."""
+        finish = await self._look()
+        return None if finish is None else await finish()
+
+    async def close(self, patience: float = 10.0) -> None:
+        """End everything that is under way; what is changing something has *patience* seconds until it is cancelled."""
+        self._down = True
+        await self._rounds.close(patience)
+
+    async def _look(self) -> Finish | None:
         async with self._lock:
             if self._down:
                 return None
@@ -243,21 +233,21 @@ class Controller:
                 self._note(McpComposeError(f"internal error: {type(error).__name__}"))
             return None
 
-    async def _own_round(self) -> Outcome | None:
+    async def _own_round(self) -> Finish | None:
         """With the file as it is now or, when that cannot be used, with the last good one."""
         problem: McpComposeError | None = None
-        outcome: Outcome | None = None
+        finish: Finish | None = None
         try:
             self._accept(await self._ready(_NOTHING_SPECIAL), _NOTHING_SPECIAL)
         except McpComposeError as error:
             problem = error
         if self._good is not None:
             try:
-                outcome = await self._round(self._good, ignore_event)
+                finish = await self._begin(self._good, Scope())
             except McpComposeError as error:
                 problem = problem or error
         self._note(problem)
-        return outcome
+        return finish
 
     # --- one round ---------------------------------------------------------------------------------------------------
 
@@ -294,87 +284,25 @@ class Controller:
         self._host = self._host if request.host is None else request.host
         self._good = ready
         self._down = False
-        self._stopped &= frozenset(ready.project.servers)
+        self._rounds.stopped &= frozenset(ready.project.servers)
 
-    async def _round(
-        self,
-        ready: Ready,
-        on_event: OnEvent,
-        *,
-        only: frozenset[str] | None = None,
-        refresh: frozenset[str] = frozenset(),
-        asked: bool = False,
-    ) -> Outcome:
-        self._rounds += 1
-        engine = await self._moved_to(ready, on_event)
-        observed = await observe(engine, ready.owner, ready.desired)
-        self._declare(ready, ready.fingerprints(image_ids(observed)))
-        self._place.approvals.record(ready.project)
-        unattended = frozenset() if asked else frozenset(self._attended)
-        skip = frozenset() if asked else self._patience.waiting(ready.desired)
-        plan = reconcile(
-            ready.desired, observed, refresh=refresh, only=only, stopped=self._stopped, skip=skip, unattended=unattended
-        )
-        outcome = await self._execute(ready, engine, plan, on_event)
-        self._remember(ready, plan, outcome)
-        remote_errors = await self._remotes.attach(ready, self._stopped)
-        return Outcome(plan, {**outcome.errors, **remote_errors}, outcome.images)
+    async def _begin(self, ready: Ready, scope: Scope) -> Finish:
+        begun = await self._rounds.begin(ready, scope)
+        return lambda: self._to_end(begun, scope)
 
-    def _remember(self, ready: Ready, plan: Plan, outcome: Outcome) -> None:
-        touched = {step.server for step in plan.steps}
-        self._errors = {
-            server: error
-            for server, error in {**self._errors, **outcome.errors}.items()
-            if server in outcome.errors or (server in ready.project.servers and server not in touched)
-        }
-        self._patience.note(ready.desired, touched, outcome.errors)
-        for server, error in outcome.errors.items():
-            _log.warning("server failed", extra=fields(server=server, reason=error.message))
-
-    async def _execute(self, ready: Ready, engine: Engine, plan: Plan, on_event: OnEvent) -> Outcome:
-        def on_image(server: str, image: str) -> None:
-            self._declare(ready, {**self._fingerprints, server: ready.fingerprint_of(server, image)})
-
-        outcome = await execute(
-            plan, engine, ready.values, self._serving, on_event, on_image=on_image, guard=self._guard
-        )
-        started = {step.server for step in plan.steps if isinstance(step.operation, _STARTS)}
-        self._attended = (self._attended | started) & set(ready.project.servers) - outcome.errors.keys()
-        return outcome
-
-    def _declare(self, ready: Ready, fingerprints: dict[str, str]) -> None:
-        self._fingerprints = fingerprints
-        if self._declared != (ready.project, fingerprints):
-            self._declared = (ready.project, fingerprints)
-            self._serving.declare(ready.project, fingerprints)
-
-    async def _moved_to(self, ready: Ready, on_event: OnEvent) -> Engine:
-        """The engine of *ready*; what runs on another one, or under another name, comes down first."""
-        before, owner, engine = self._engine, self._owner, self._engine_for(ready.project)
-        if before is not None and (before is not engine or owner != ready.owner):
-            await self._tear_down(before, owner, volumes=False, on_event=on_event)
-            self._attended.clear()
-            if before is not engine:
-                await before.close()
-        self._engine, self._owner = engine, ready.owner
-        self._watch.use(engine, ready.owner)
-        return engine
-
-    def _engine_of(self, project: Project) -> Engine:
-        return self._engine or self._engine_for(project)
-
-    async def _tear_down(self, engine: Engine, owner: Owner, *, volumes: bool, on_event: OnEvent) -> Outcome:
-        observed = await engine.observe(owner, frozenset(), frozenset())
-        grace = {spec.server: spec.stop_grace_period for spec in self._good.desired.instances} if self._good else {}
-        plan = teardown(observed, volumes=volumes, grace=grace)
-
-        async def no_values(name: str) -> Any:
-            raise UsageError(f"`{name}` is being removed")
-
-        return await execute(plan, engine, no_values, self._serving, on_event, guard=self._guard)
-
-    def _guard(self, server: str) -> asyncio.Lock:
-        return self._server_locks.setdefault(server, asyncio.Lock())
+    async def _to_end(self, begun: Begun, scope: Scope) -> Outcome:
+        """Wait for what a round began, and for what has to follow on it; what is under way goes on without us."""
+        outcome = Outcome()
+        while True:
+            await begun.ended()
+            outcome = begun.added_to(outcome)
+            if not (again := begun.again(scope.refresh)):
+                return outcome
+            async with self._lock:
+                if self._good is None or self._down:
+                    return outcome
+                scope = scope.once_more(again, begun.left)
+                begun = await self._rounds.begin(self._good, scope)
 
     def _known(self, servers: Iterable[str]) -> tuple[Ready, frozenset[str]]:
         ready = self._good

@@ -146,7 +146,7 @@ def _source(project: Project, name: str, server: Server, digest: str) -> Source:
         args = tuple(build.args.items())
         content = _short((digest, build.dockerfile, args, build.target, server.platform))
         tag = f"mcp-compose/{project.name}-{name}:{content}"
-        return BuiltImage(tag, context, build.dockerfile, args, build.target, server.platform)
+        return BuiltImage(tag, context, build.dockerfile, args, build.target, server.platform, digest)
     if server.package is not None:
         return _package(project, server, server.package)
     return HostCommand()
@@ -187,7 +187,8 @@ def _environment(server: Server) -> tuple[tuple[str, str], ...]:
 def _mount(project: Project, volume: Volume) -> Mount:
     if volume.type == "volume":
         return Mount("volume", volume_name(project.name, volume.source), volume.target, volume.read_only)
-    return Mount("bind", str(project.directory / volume.source), volume.target, volume.read_only)
+    source = str(project.directory / volume.source)
+    return Mount("bind", source, volume.target, volume.read_only, project.provenance.real.get(source, ""))
 
 
 def _network(project: Project, name: str, server: Server) -> str:

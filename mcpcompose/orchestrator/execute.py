@@ -1,56 +1,38 @@
 """
-Carry out a plan: the only place where the engine is told to change something.
+Carry out a plan: each server's steps one after the other, in a task of its own, beside everybody else's.
 
-Steps of one server run one after the other, servers beside each other. A server whose step fails loses the rest of
-its own steps and nothing else.
+A server whose step fails loses the rest of its own steps and nothing else. A server waits for those it depends on
+and for the volumes it mounts, and for nobody else.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 
-from mcpcompose.engine.base import Engine, ImageSource, Values
-from mcpcompose.errors import EngineError, McpComposeError
-from mcpcompose.orchestrator.outcome import EventState, OnEvent, Outcome, StepEvent, ignore_event
+from mcpcompose.engine.base import Engine
+from mcpcompose.errors import McpComposeError
+from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event
 from mcpcompose.orchestrator.plan import (
-    ConnectInstance,
     CreateInstance,
-    CreateNetwork,
     CreateVolume,
     EnsureImage,
-    Operation,
     Plan,
-    RemoveInstance,
     RemoveNetwork,
     RemoveVolume,
     StartInstance,
     Step,
-    StopInstance,
     describe,
 )
 from mcpcompose.orchestrator.serving import Serving
+from mcpcompose.orchestrator.steps import Steps, Turns, ValuesOf
+from mcpcompose.orchestrator.work import Crew, Phase, Work, until_ended
 
-DEGREE: Final = 16
-"""How many engine calls run at once."""
-IMAGES: Final = 8
-"""How many images are had at once; they have a bound of their own so that slow ones hold up nobody."""
-STOPS: Final = 64
-"""How many instances are ended at once; mostly waiting for their grace."""
-STEP_LIMIT: Final = 120.0
-"""How long one engine call may take beyond a stop's grace, in seconds."""
-IMAGE_LIMIT: Final = 1800.0
-"""How long having one image may take, in seconds."""
+_BRINGS_UP: Final = (CreateInstance, StartInstance)
 
-_STARTS: Final = (CreateInstance, StartInstance, ConnectInstance)
-
-ValuesOf = Callable[[str], Awaitable[Values]]
 Guard = Callable[[str], AbstractAsyncContextManager[object]]
-OnImage = Callable[[str, str], None]
 
 
 async def execute(
@@ -60,195 +42,131 @@ async def execute(
     serving: Serving,
     on_event: OnEvent = ignore_event,
     *,
-    on_image: OnImage | None = None,
     guard: Guard | None = None,
-    degree: int = DEGREE,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """
-    Carry out *plan*; what fails is in the outcome, and told to *serving*.
+    Carry out *plan* to its end; what fails is in the outcome, and told to *serving*.
 
-    *values* gives the values of an instance by its name. *on_image* is told server and image id before the instance is
-    made. *guard* is held around one server's steps.
+    *values* gives the values of an instance by its name. *guard* is held around one server's steps.
     """
-    told = _Told(serving, on_event, on_image)
-    return await _Execution(engine, values, told, guard or _unguarded, degree, clock).run(plan)
+    crew = Crew()
+    steps = Steps(engine, values, serving, Turns(), clock=clock)
+    works = launch(plan, crew, Executor(steps, serving, guard), on_event=on_event)
+    try:
+        await until_ended(works)
+    finally:
+        await crew.close(0)
+    raise_broken(works)
+    return outcome_of(plan, works)
+
+
+class Executor:
+    """Takes works from their first step to their last."""
+
+    def __init__(self, steps: Steps, serving: Serving, guard: Guard | None = None) -> None:
+        self._steps, self._serving, self._guard = steps, serving, guard or _unguarded
+
+    async def carry_out(self, work: Work) -> None:
+        """
+        All steps of *work*. Raises `McpComposeError`.
+
+        Images come first, so that a server that is replaced serves until its image is there.
+        """
+        images = [step for step in work.steps if isinstance(step.operation, EnsureImage)]
+        others = [step for step in work.steps if step not in images]
+        try:
+            if work.starts and not work.ends:
+                self._serving.starting(work.server)
+            for step in images:
+                await self._steps.take(work, step)
+            work.phase = Phase.WAITING
+            if not (work.is_outdated or work.is_cancelled):
+                await until_ended(work.before)
+                async with self._guard(work.server):
+                    work.phase = Phase.WORKING
+                    await self._change(work, others)
+                work.is_finished = True
+        except McpComposeError as error:
+            if work.starts and (work.phase is Phase.WORKING or not work.ends):
+                self._serving.failed(work.server, error.message)
+            raise
+
+    async def _change(self, work: Work, steps: list[Step]) -> None:
+        is_told = not work.ends
+        for step in steps:
+            if not is_told and isinstance(step.operation, _BRINGS_UP):
+                self._serving.starting(work.server)
+                is_told = True
+            await self._steps.take(work, step)
+
+
+def launch(
+    plan: Plan,
+    crew: Crew,
+    executor: Executor,
+    *,
+    aims: Mapping[str, object] | None = None,
+    on_event: OnEvent = ignore_event,
+) -> tuple[Work, ...]:
+    """Begin everything in *plan* that is not under way yet; *aims* says what the work on each server leads to."""
+    parts: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        parts.setdefault(step.server or describe(step.operation), []).append(step)
+    works = {
+        key: Work(key, steps[0].server, tuple(steps), (aims or {}).get(key))
+        for key, steps in parts.items()
+        if key not in crew.under_way
+    }
+    after = dict(plan.after)
+    for work in works.values():
+        work.heard_by(on_event)
+        work.before = tuple(_before(work, after.get(work.key, ()), works, crew))
+    for work in works.values():
+        crew.begin(work, executor.carry_out(work))
+    return tuple(works.values())
+
+
+def _before(work: Work, depends_on: Iterable[str], together: Mapping[str, Work], crew: Crew) -> Iterable[Work]:
+    """The works that *work* has to wait for."""
+    last = (RemoveVolume, RemoveNetwork)
+    if not work.server and any(isinstance(step.operation, last) for step in work.steps):
+        yield from (other for other in together.values() if other.server)
+        return
+    for server in depends_on if work.starts else ():
+        if server in together:
+            yield together[server]
+        elif (other := crew.under_way.get(server)) is not None and not _still_serves(other):
+            yield other
+    mounted = {m.source for s in work.steps if isinstance(s.operation, CreateInstance) for m in s.operation.spec.mounts}
+    for other in (*together.values(), *crew.under_way.values()):
+        made = (step.operation.spec.name for step in other.steps if isinstance(step.operation, CreateVolume))
+        if not mounted.isdisjoint(made):
+            yield other
+
+
+def _still_serves(work: Work) -> bool:
+    """What *work* is going to replace is still there."""
+    return work.ends and work.phase is not Phase.WORKING
+
+
+def raise_broken(works: Iterable[Work]) -> None:
+    """Raise what ended any of *works* and is no error."""
+    if broken := [work.broken for work in works if work.broken is not None]:
+        raise BaseExceptionGroup("work was broken off", broken)
+
+
+def outcome_of(plan: Plan, works: Iterable[Work]) -> Outcome:
+    """What came of *works*, which have ended."""
+    errors: dict[str, McpComposeError] = {}
+    images: dict[str, str] = {}
+    for work in works:
+        if work.error is not None:
+            errors.setdefault(work.server, work.error)
+        if work.images:
+            images[work.server] = work.images[-1]
+    return Outcome(plan, errors, images)
 
 
 def _unguarded(_server: str) -> AbstractAsyncContextManager[object]:
     return nullcontext()
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """Who hears of what happens."""
-
-    serving: Serving
-    on_event: OnEvent
-    on_image: OnImage | None
-
-
-class _Execution:
-    """One plan on its way."""
-
-    def __init__(  # noqa: PLR0917  the parts of one call
-        self, engine: Engine, values: ValuesOf, told: _Told, guard: Guard, degree: int, clock: Callable[[], float]
-    ) -> None:
-        self._engine, self._values, self._told, self._guard, self._clock = engine, values, told, guard, clock
-        self._serving = told.serving
-        self._calls = asyncio.Semaphore(degree)
-        self._image_calls = asyncio.Semaphore(IMAGES)
-        self._stops = asyncio.Semaphore(STOPS)
-        self._image_locks: dict[tuple[ImageSource, bool], asyncio.Lock] = {}
-        self._had: dict[tuple[ImageSource, bool], str] = {}
-        self._errors: dict[str, McpComposeError] = {}
-        self._images: dict[str, str] = {}
-        self._done: dict[str, asyncio.Event] = {}
-
-    async def run(self, plan: Plan) -> Outcome:
-        servers: dict[str, list[Step]] = {}
-        first: list[Step] = []
-        last: list[Step] = []
-        for step in plan.steps:
-            if step.server:
-                servers.setdefault(step.server, []).append(step)
-            else:
-                (last if isinstance(step.operation, (RemoveVolume, RemoveNetwork)) else first).append(step)
-        self._done = {server: asyncio.Event() for server in servers}
-        after = dict(plan.after)
-        await self._beside(first)
-        async with asyncio.TaskGroup() as group:
-            for server, steps in servers.items():
-                group.create_task(self._server(server, steps, after.get(server, ())), name=f"execute {server}")
-        await self._beside(last)
-        return Outcome(plan, self._errors, self._images)
-
-    async def _beside(self, steps: list[Step]) -> None:
-        """Steps of no server, beside each other."""
-        async with asyncio.TaskGroup() as group:
-            for step in steps:
-                group.create_task(self._alone(step))
-
-    async def _alone(self, step: Step) -> None:
-        try:
-            await self._step(step)
-        except McpComposeError as error:
-            self._errors.setdefault("", error)
-
-    async def _server(self, server: str, steps: list[Step], before: tuple[str, ...]) -> None:
-        """One server's steps; images come first, so that a server that is replaced serves until its image is there."""
-        images = [step for step in steps if isinstance(step.operation, EnsureImage)]
-        others = [step for step in steps if step not in images]
-        starts = any(isinstance(step.operation, _STARTS) for step in others)
-        replaces = any(isinstance(step.operation, (StopInstance, RemoveInstance)) for step in others)
-        touched = not replaces
-        try:
-            if starts and not replaces:
-                self._serving.starting(server)
-            for step in images:
-                await self._step(step)
-            await self._others_done(before)
-            async with self._guard(server):
-                touched = True
-                for step in others:
-                    if replaces and isinstance(step.operation, CreateInstance):
-                        self._serving.starting(server)
-                    await self._step(step)
-        except McpComposeError as error:
-            self._errors[server] = error
-            if starts and touched:
-                self._serving.failed(server, error.message)
-        finally:
-            self._done[server].set()
-
-    async def _others_done(self, servers: tuple[str, ...]) -> None:
-        for server in servers:
-            if (done := self._done.get(server)) is not None:
-                await done.wait()
-
-    async def _step(self, step: Step) -> None:
-        began = self._clock()
-
-        def tell(text: str, state: EventState) -> None:
-            self._told.on_event(StepEvent(step.server, text, state, self._clock() - began))
-
-        text = describe(step.operation)
-        tell(text, "started")
-        try:
-            async with asyncio.timeout(_limit(step.operation)):
-                await self._operate(step.server, step.operation, lambda line: tell(line, "progress"))
-        except TimeoutError:
-            tell(text, "failed")
-            raise EngineError(f"{text} took longer than {_limit(step.operation):g} s") from None
-        except OSError as error:
-            tell(text, "failed")
-            raise EngineError(f"{text} failed: {error}") from error
-        except McpComposeError:
-            tell(text, "failed")
-            raise
-        tell(text, "done")
-
-    async def _operate(self, server: str, operation: Operation, progress: Callable[[str], None]) -> None:
-        match operation:
-            case EnsureImage(source, refresh):
-                await self._image(server, source, refresh, progress)
-            case StartInstance(name):
-                values = await self._values(name)
-                async with self._calls:
-                    endpoint = await self._engine.start_instance(name, values)
-                await self._serving.attach(server, endpoint)
-            case ConnectInstance(name):
-                async with self._calls:
-                    endpoint = await self._engine.connect_instance(name)
-                await self._serving.attach(server, endpoint)
-            case StopInstance() | RemoveInstance():
-                await self._serving.detach(server)
-                async with self._stops:
-                    await self._end(operation)
-            case _:
-                async with self._calls:
-                    await self._make(operation)
-
-    async def _end(self, operation: StopInstance | RemoveInstance) -> None:
-        if isinstance(operation, StopInstance):
-            await self._engine.stop_instance(operation.name, operation.grace)
-        else:
-            await self._engine.remove_instance(operation.name)
-
-    async def _make(
-        self, operation: CreateNetwork | RemoveNetwork | CreateVolume | RemoveVolume | CreateInstance
-    ) -> None:
-        match operation:
-            case CreateNetwork(network):
-                await self._engine.create_network(network)
-            case RemoveNetwork(name):
-                await self._engine.remove_network(name)
-            case CreateVolume(volume):
-                await self._engine.create_volume(volume)
-            case RemoveVolume(name):
-                await self._engine.remove_volume(name)
-            case CreateInstance(spec):
-                await self._engine.create_instance(spec, await self._values(spec.name))
-            case _:
-                assert_never(operation)
-
-    async def _image(self, server: str, source: ImageSource, refresh: bool, progress: Callable[[str], None]) -> None:
-        """Have one image once, however many servers want it."""
-        key = (source, refresh)
-        async with self._image_locks.setdefault(key, asyncio.Lock()):
-            if key not in self._had:
-                async with self._image_calls:
-                    self._had[key] = await self._engine.ensure_image(source, refresh=refresh, progress=progress)
-        self._images[server] = self._had[key]
-        if self._told.on_image is not None:
-            self._told.on_image(server, self._had[key])
-
-
-def _limit(operation: Operation) -> float:
-    match operation:
-        case EnsureImage():
-            return IMAGE_LIMIT
-        case StopInstance(_, grace):
-            return STEP_LIMIT + grace
-        case _:
-            return STEP_LIMIT

@@ -17,19 +17,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcpcompose.secrets.providers import source_path
+from mcpcompose.secrets.resolver import looks_secret, origin_of
 from mcpcompose.spec.project import Project
-from mcpcompose.spec.secret import CommandSource, DotenvSource, FileSource
+from mcpcompose.spec.secret import CommandSource, DotenvSource, EnvironmentSource, FileSource
 from mcpcompose.spec.server import Server
-from mcpcompose.spec.template import TemplateError, expand, references, secret_names
+from mcpcompose.spec.template import TemplateError, expand, references, secret_names, variable_names
 
 Resolve = Callable[[Path], Path]
 
 _LOADER: Final = re.compile(
-    r"^(PATH|SHELL|ENV|IFS|HOME|BASH_.*|LD_.*|DYLD_.*|PYTHON.*|NODE_.*|NPM_.*|npm_.*|PIP_.*|UV_.*|RUBY.*|GEM_.*|PERL.*"
+    r"^(PATH|SHELL|ENV|IFS|HOME|TMPDIR|BASH_.*|LD_.*|DYLD_.*|PYTHON.*|NODE_.*|NPM_.*|npm_.*|PIP_.*|UV_.*|RUBY.*|GEM_.*|PERL.*"
     r"|JAVA_.*|_JAVA_OPTIONS|JDK_.*|CLASSPATH|GIT_.*|GCONV_PATH|EDITOR|PAGER|BROWSER|.*_PROXY|.*_proxy|SSL_.*"
-    r"|REQUESTS_.*|CURL_.*|DOTNET_.*|XDG_.*)$"
+    r"|REQUESTS_.*|CURL_.*|DOTNET_.*|XDG_.*|DENO_.*|BUN_.*|YARN_.*|COREPACK_.*|TS_NODE_.*|GO.*|CARGO_.*|RUST.*|LUA_.*"
+    r"|PHP.*|R_.*|OPENSSL_.*|GLIBC_.*|LOCPATH|DOCKER_.*|KUBECONFIG|AWS_CONFIG_FILE|LESS.*|VISUAL|VIRTUAL_ENV|CONDA_.*"
+    r"|CORECLR_.*|COR_.*|MONO_.*|ERL_.*|MAVEN_.*|GRADLE_.*)$"
 )
 """Variables that decide which code a program loads; their values are part of the form."""
+
+
+HASH_LENGTH: Final = 40
+"""Hex digits of a form's hash: whoever writes the file chooses both forms, so half of its bits are what counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +60,16 @@ class Form:
 
 
 def form(kind: str, subject: str, lines: Iterable[str], identity: Any = None, *, once: bool = False) -> Form:
-    """A form whose hash covers its text and *identity*."""
-    text = "\n".join(lines)
-    whole = json.dumps(["1", kind, subject, text, identity], sort_keys=True, ensure_ascii=True)
-    return Form(kind, subject, text, hashlib.sha256(whole.encode()).hexdigest()[:24], once)
+    """A form whose hash covers its lines as they are and *identity*; its text cannot show less or other than that."""
+    raw = list(lines)
+    whole = json.dumps(["2", kind, subject, raw, identity], sort_keys=True, ensure_ascii=True)
+    text = "\n".join(map(_plainly, raw))
+    return Form(kind, subject, text, hashlib.sha256(whole.encode()).hexdigest()[:HASH_LENGTH], once)
+
+
+def _plainly(line: str) -> str:
+    """*line* in ASCII on one line: no look-alike letters, no line breaks that pass for lines of the form."""
+    return "".join(c if " " <= c <= "~" else json.dumps(c)[1:-1] if c != "\x7f" else "\\u007f" for c in line)
 
 
 def launch_forms(
@@ -76,10 +89,14 @@ def launch_forms(
     for name, server in project.launched.items():
         found += _host(project, name, server, variables)
         found += _build(project, name, server, digests.get(name, ""))
+        found += _asking(project, name, server)
         found += _widening(project, name, server, resolve)
     for name, server in project.servers.items():
-        found += _remote(name, server)
+        found += _remote(project, name, server, variables)
     found += _secrets(project, home, resolve)
+    if project.provenance.dotenv is not None:
+        lines = [f"reads {project.provenance.dotenv} for the variables of the file"]
+        found.append(form("environment file", ".env", lines))
     return tuple(found)
 
 
@@ -89,9 +106,12 @@ def _host(project: Project, name: str, server: Server, variables: Mapping[str, s
         argv = [_expanded(word, variables) for word in server.process]
         yield form("process", name, [_argv(argv), *_host_details(project, server, variables)], argv)
     elif server.package is not None and project.engine == "process":
-        argv = [_expanded(word, variables) for word in (*(server.command or ()), *server.args)]
-        lines = [f"installs and runs {server.package}", *([f"with {_argv(argv)}"] if argv else [])]
-        yield form("package on the host", name, [*lines, *_host_details(project, server, variables)], argv)
+        argv = [_expanded(word, variables) for word in server.args]
+        lines = [f"installs and runs {_as_written(project, name, 'package', server.package)}"]
+        if server.command:
+            lines.append(f"its program is {_argv(_expanded(word, variables) for word in server.command)}")
+        lines += [f"with {_argv(argv)}"] if argv else []
+        yield form("package on the host", name, [*lines, *_host_details(project, server, variables)], server.package)
 
 
 def _host_details(project: Project, server: Server, variables: Mapping[str, str]) -> Iterator[str]:
@@ -103,7 +123,7 @@ def _host_details(project: Project, server: Server, variables: Mapping[str, str]
         else:
             yield f"environment {key}={template}"
     for use in server.secrets:
-        yield f"secret {use.source} as {use.env or use.target or use.source}"
+        yield f"secret {_secret(project, use.source)} as {use.env or use.target or use.source}"
 
 
 def _build(project: Project, name: str, server: Server, digest: str) -> Iterator[Form]:
@@ -113,11 +133,31 @@ def _build(project: Project, name: str, server: Server, digest: str) -> Iterator
             name,
             [
                 f"builds {project.directory / build.context} with {build.dockerfile}",
-                *(f"argument {key}={value}" for key, value in sorted(build.args.items())),
+                *(
+                    f"argument {key}={_as_written(project, name, f'build.args.{key}', value)}"
+                    for key, value in sorted(build.args.items())
+                ),
                 *([f"stage {build.target}"] if build.target else []),
                 f"content {digest}",
             ],
+            sorted(build.args.items()),
         )
+
+
+def _asking(project: Project, name: str, server: Server) -> Iterator[Form]:
+    """Variables in what a registry or an index is asked for: the question itself carries them away."""
+    places = {f"servers.{name}.{key}": key for key in ("image", "package", "runner", "platform")}
+    if server.package is not None and server.runner is None:
+        kind = server.package.partition(":")[0]
+        places[f"runners.{kind}"] = "runner"
+    written = project.provenance.written
+    lines = [
+        f"asks for {key} {written[place]}{_made_of(project, variable_names(written[place]))}"
+        for place, key in places.items()
+        if place in written
+    ]
+    if lines and server.process is None:
+        yield form("sending", name, lines)
 
 
 def _widening(project: Project, name: str, server: Server, resolve: Resolve) -> Iterator[Form]:
@@ -134,46 +174,96 @@ def _widening(project: Project, name: str, server: Server, resolve: Resolve) -> 
         }
         lines = [f"unsafe {entry}" for entry in sorted(server.unsafe)]
         lines += [f"{key}: {json.dumps(value)}" for key, value in settings.items() if value]
-        yield form("unsafe settings", name, [*lines, f"source {_source(server)}"])
+        yield form("unsafe settings", name, [*lines, *_runs(server)])
     for volume in server.volumes:
         if volume.type == "bind":
             path = project.directory / volume.source
-            real = resolve(path)
+            real = Path(project.provenance.real.get(str(path)) or resolve(path))
             if not _inside(real, resolve(project.directory)):
                 mode = "read-only" if volume.read_only else "writable"
                 shown = f"{_plain(path)} (which is {real})" if _plain(path) != real else f"{real}"
-                yield form("mount", name, [f"mounts {shown} at {volume.target}, {mode}", f"source {_source(server)}"])
+                yield form("mount", name, [f"mounts {shown} at {volume.target}, {mode}", *_runs(server)])
     for file in server.env_file:
         path = resolve(project.directory / file)
         if not _inside(path, resolve(project.directory)):
             yield form("environment file", name, [f"reads {path}"])
     if project.engine != "process" and server.network in {"open", "host"}:
         what = "the host's network" if server.network == "host" else "a network with a way out"
-        lines = [f"gets {what} (`network: {server.network}`)", f"source {_source(server)}"]
-        yield form("network", name, [*lines, *_could_leave(server)])
+        lines = [f"gets {what} (`network: {server.network}`)", *_runs(server)]
+        volumes = [[volume.source, volume.target] for volume in server.volumes]
+        yield form("network", name, [*lines, *_could_leave(project, name, server)], volumes or None)
 
 
-def _could_leave(server: Server) -> Iterator[str]:
+def _could_leave(project: Project, name: str, server: Server) -> Iterator[str]:
     """What of this machine a server with a way out is given, and could carry away: references, never values."""
     for use in sorted(server.secrets, key=lambda use: use.source):
-        yield f"gets secret {use.source}"
+        yield f"gets secret {_secret(project, use.source)}"
+    written = {key.removeprefix(f"servers.{name}."): text for key, text in project.provenance.written.items()}
+    for index, volume in enumerate(server.volumes):
+        if not any(f"{key}.".startswith(f"volumes.{index}.") for key in written):
+            what = f"volume {volume.source}" if volume.type == "volume" else f"files of {volume.source}"
+            yield f"gets {what} at {volume.target}, {'read-only' if volume.read_only else 'writable'}"
+    for key, reference in sorted(written.items()):
+        if key.partition(".")[0] not in {"servers", "runners", "image", "package", "runner", "platform", "build"}:
+            yield f"gets {key} {reference}{_made_of(project, variable_names(reference))}"
     for key, text in sorted(server.environment.items()):
         template = f"${{{key}}}" if text is None else text
         if _refers(template):
-            yield f"gets environment {key}={template}"
+            yield f"gets environment {key}={template}{_details(project, template)}"
     for word in (*(server.entrypoint or ()), *(server.command or ()), *server.args):
         if _refers(word):
-            yield f"gets argument {word}"
+            yield f"gets argument {word}{_details(project, word)}"
 
 
-def _remote(name: str, server: Server) -> Iterator[Form]:
+def _runs(server: Server) -> Iterator[str]:
+    """What a server with more than the defaults runs: the same image does other things with another command."""
+    yield f"source {source_of(server)}"
+    for key, words in (("entrypoint", server.entrypoint), ("command", server.command), ("args", server.args)):
+        if words:
+            yield f"{key} {_argv(words)}"
+    if plain := {key: text for key, text in server.environment.items() if text is not None and not _refers(text)}:
+        yield f"environment {json.dumps(plain, sort_keys=True)}"
+
+
+def _remote(project: Project, name: str, server: Server, variables: Mapping[str, str]) -> Iterator[Form]:
     """What of this machine goes to a remote server; an address alone is nothing."""
     if server.url is None:
         return
     headers = {key: text or "" for key, text in sorted(server.headers.items()) if _refers(text or "")}
     if headers or _refers(server.url):
-        lines = [f"header {key}={json.dumps(text)}" for key, text in headers.items()]
-        yield form("sending", name, [f"sends to {server.url}", *lines])
+        origin = origin_of(_expanded(server.url, variables))
+        lines = [f"sends to {server.url}{_details(project, server.url)}"]
+        if origin != origin_of(server.url) and not any(map(looks_secret, variable_names(server.url))):
+            lines.append(f"which is at {origin}")
+        lines += [f"header {key}={json.dumps(text)}{_details(project, text)}" for key, text in headers.items()]
+        yield form("sending", name, lines, origin)
+
+
+def _details(project: Project, template: str) -> str:
+    """Where secrets of *template* come from, and what its variables are made of: names may stay and these change."""
+    secrets = [_secret(project, one) for one in sorted(secret_names(template))]
+    found = f" (secret {', '.join(secrets)})" if secrets else ""
+    return found + _made_of(project, variable_names(template))
+
+
+def _made_of(project: Project, names: Iterable[str]) -> str:
+    made = project.provenance.made_of
+    lines = [f"{name} is made of {', '.join(made[name])}" for name in sorted(names) if name in made]
+    return f" ({'; '.join(lines)})" if lines else ""
+
+
+def _secret(project: Project, name: str) -> str:
+    """A secret's name and source."""
+    sources = []
+    for source in project.secrets.get(name, ()):
+        kept = source.model_dump(mode="json")
+        more = _made_of(project, [source.environment]) if isinstance(source, EnvironmentSource) else ""
+        sources.append(json.dumps(kept, sort_keys=True) + more)
+    return f"{name} from {' or '.join(sources)}"
+
+
+def _as_written(project: Project, name: str, key: str, value: str) -> str:
+    return project.provenance.written.get(f"servers.{name}.{key}", value)
 
 
 def _refers(text: str) -> bool:
@@ -194,7 +284,7 @@ def _secrets(project: Project, home: Path, resolve: Resolve) -> Iterator[Form]:
                     yield form("secret file", name, [f"reads {path}{key}"], sorted(used & {name}))
 
 
-def _source(server: Server) -> str:
+def source_of(server: Server) -> str:
     """What the server is, without its tag or version: those may change without another approval."""
     if server.image is not None:
         head, slash, tail = server.image.rpartition("/")
@@ -203,7 +293,11 @@ def _source(server: Server) -> str:
         kind, _, requirement = server.package.partition(":")
         name = re.split(r"(?<=.)[@=<>!~\[ ]", requirement, maxsplit=1)[0]
         return f"package {kind}:{name}"
-    return "build" if server.build is not None else "process"
+    if server.url is not None:
+        return f"url {server.url}"
+    if server.build is not None:
+        return f"build {server.build.context}"
+    return f"process {_argv(server.process or ())}"
 
 
 def _expanded(text: str, variables: Mapping[str, str]) -> str:

@@ -11,22 +11,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from mcpcompose.orchestrator.forms import Form, form
+from mcpcompose.orchestrator.forms import Form, form, source_of
 from mcpcompose.spec.project import Project
 
 Baseline = Mapping[str, Any]
-"""JSON: `servers` (allow, deny), `profiles` (servers, tools; null for everything), `clients` (profile), `auth`."""
+"""JSON: `servers` (allow, deny, source), `profiles` (servers, tools; null: everything), `clients` (profile), `auth`."""
 
 
 def rules(project: Project, before: Baseline | None = None) -> dict[str, Any]:
     """The baseline once *project* is in force after *before*."""
     kept = before or {}
     servers = {
-        name: {"allow": None if s.tools.allow is None else sorted(s.tools.allow), "deny": sorted(s.tools.deny)}
+        name: {
+            "allow": None if s.tools.allow is None else sorted(s.tools.allow),
+            "deny": sorted(s.tools.deny),
+            "source": source_of(s),
+        }
         for name, s in project.servers.items()
     }
     profiles = {name: _profile(project, name) for name in project.profiles}
-    clients = {name: client.profile for name, client in project.clients.items()}
+    for name, rule in kept.get("profiles", {}).items():
+        if rule is not None and name in profiles and profiles[name] is None:
+            profiles[name] = _listed(project, name)  # once it named its servers, "all" of a part is not "everything"
+    # The client `default` is always there; without a word about it, its profile is `default`.
+    clients = {"default": "default", **{name: client.profile for name, client in project.clients.items()}}
     return {
         "servers": {**kept.get("servers", {}), **servers},
         "profiles": {**kept.get("profiles", {}), **profiles},
@@ -42,7 +50,7 @@ def loosening_forms(project: Project, before: Baseline | None) -> tuple[Form, ..
     now = rules(project)
     return (
         *_tools(before.get("servers", {}), now["servers"]),
-        *_profiles(before, now["profiles"]),
+        *_profiles(before, now["profiles"], sorted(project.servers)),
         *_clients(before.get("clients", {}), now["clients"]),
         *_auth(before.get("auth"), now["auth"]),
     )
@@ -52,6 +60,11 @@ def _profile(project: Project, name: str) -> dict[str, Any] | None:
     profile = project.profiles[name]
     if set(profile.servers) == set(project.servers) and not profile.tools:
         return None
+    return _listed(project, name)
+
+
+def _listed(project: Project, name: str) -> dict[str, Any]:
+    profile = project.profiles[name]
     return {
         "servers": sorted(profile.servers),
         "tools": {server: sorted(globs) for server, globs in sorted(profile.tools.items())},
@@ -60,22 +73,29 @@ def _profile(project: Project, name: str) -> dict[str, Any] | None:
 
 def _tools(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Form]:
     for name, rule in now.items():
-        old = before.get(name)
-        if old is None:
+        if (old := before.get(name)) is not None:
+            if lines := list(_looser(old, rule)):
+                yield form("looser tools", name, lines, [old, rule], once=True)
             continue
-        lines: list[str] = []
-        if old["allow"] is not None:
-            if rule["allow"] is None:
-                lines.append(f"allows every tool, was {_globs(old['allow'])}")
-            elif added := [glob for glob in rule["allow"] if not _covered(glob, old["allow"])]:
-                lines.append(f"also allows {_globs(added)}, was {_globs(old['allow'])}")
-        if dropped := [glob for glob in old["deny"] if not _covered(glob, rule["deny"])]:
-            lines.append(f"no longer denies {_globs(dropped)}")
-        if lines:
-            yield form("looser tools", name, lines, [old, rule], once=True)
+        # A new name for what had rules under another one: a rule is not dropped by renaming its server.
+        for other, known in before.items():
+            lines = list(_looser(known, rule)) if known.get("source") == rule["source"] else []
+            if lines:
+                again = f"the same as {other} ({rule['source']})"
+                yield form("looser tools", name, [again, *lines], [other, known, rule], once=True)
 
 
-def _profiles(before: Baseline, now: Mapping[str, Any]) -> Iterator[Form]:
+def _looser(old: Mapping[str, Any], rule: Mapping[str, Any]) -> Iterator[str]:
+    if old["allow"] is not None:
+        if rule["allow"] is None:
+            yield f"allows every tool, was {_globs(old['allow'])}"
+        elif added := [glob for glob in rule["allow"] if not _covered(glob, old["allow"])]:
+            yield f"also allows {_globs(added)}, was {_globs(old['allow'])}"
+    if dropped := [glob for glob in old["deny"] if not _covered(glob, rule["deny"])]:
+        yield f"no longer denies {_globs(dropped)}"
+
+
+def _profiles(before: Baseline, now: Mapping[str, Any], everything: list[str]) -> Iterator[Form]:
     known = before.get("servers", {})
     for name, rule in now.items():
         if name not in before.get("profiles", {}):
@@ -84,7 +104,7 @@ def _profiles(before: Baseline, now: Mapping[str, Any]) -> Iterator[Form]:
         if old is None:
             continue
         lines: list[str] = []
-        servers = sorted(known) if rule is None else rule["servers"]
+        servers = everything if rule is None else rule["servers"]
         if added := [server for server in servers if server in known and server not in old["servers"]]:
             lines.append(f"also gets {_globs(added)}")
         for server, globs in old["tools"].items():
@@ -100,7 +120,7 @@ def _profiles(before: Baseline, now: Mapping[str, Any]) -> Iterator[Form]:
 
 def _clients(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Form]:
     for name, profile in now.items():
-        old = before.get(name)
+        old = before.get(name, "default" if name == "default" else None)
         if old is not None and old != profile:
             yield form("profile of a client", name, [f"gets profile {profile}, was {old}"], once=True)
 

@@ -26,12 +26,15 @@ class Patience:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._failures: dict[str, _Failure] = {}
+        self._due: set[str] = set()
+        """Those that a round was told to leave alone no more; whatever it did about them, none has to come back."""
 
     def note(self, desired: Desired, tried: Collection[str], failed: Collection[str]) -> None:
         """Of the servers *tried*, these *failed*."""
         hashes = _hashes(desired)
         for server in tried:
             before = self._failures.pop(server, None)
+            self._due.discard(server)
             if server in failed and server in hashes:
                 attempts = before.attempts + 1 if before and before.config_hash == hashes[server] else 1
                 pause = min(FIRST * 2 ** (attempts - 1), LONGEST)
@@ -40,22 +43,24 @@ class Patience:
     def waiting(self, desired: Desired) -> frozenset[str]:
         """The servers to leave alone now."""
         hashes, now = _hashes(desired), self._clock()
-        return frozenset(
+        waiting = frozenset(
             server
             for server, failure in self._failures.items()
             if failure.not_before > now and hashes.get(server) == failure.config_hash
         )
+        self._due = set(self._failures) - waiting
+        return waiting
 
     def forget(self, servers: Iterable[str]) -> None:
         """Try *servers* at once."""
         for server in servers:
             self._failures.pop(server, None)
+            self._due.discard(server)
 
     def next_try(self) -> float:
         """Seconds until the first of them may be tried; infinite when none waits."""
-        if not self._failures:
-            return float("inf")
-        return max(0.05, min(failure.not_before for failure in self._failures.values()) - self._clock())
+        times = [failure.not_before for server, failure in self._failures.items() if server not in self._due]
+        return max(0.05, min(times) - self._clock()) if times else float("inf")
 
 
 def _hashes(desired: Desired) -> dict[str, str]:

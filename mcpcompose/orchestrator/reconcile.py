@@ -51,7 +51,7 @@ def reconcile(
     ended by themselves and whose restart is the supervisor's.
     """
     comparison = _Comparison(desired, observed, refresh, stopped, unattended)
-    strays = [] if only is not None else list(comparison.strays())
+    strays = [] if only is not None else [step for step in comparison.strays() if step.server not in skip]
     wanted = [spec for spec in desired.instances if (only is None or spec.server in only) and spec.server not in skip]
     steps = [step for spec in wanted for step in comparison.server(spec)]
     used = {mount.source for spec in wanted for mount in spec.mounts}

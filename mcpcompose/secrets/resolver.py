@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from mcpcompose.engine.base import InstanceSpec, Values
 from mcpcompose.errors import McpComposeError, SecretMissing, UsageError
@@ -99,9 +100,18 @@ class Resolver:
         return values
 
     async def url(self, server_name: str, server: Server, variables: Mapping[str, str]) -> str:
-        """The URL of a remote server."""
+        """The URL of a remote server. Raises `UsageError` when a secret decides which host that is."""
         text = server.url or ""
-        return _Fill(server_name, variables, await self._secrets(server_name, _used([text])), self._redactor)(text)
+        secrets = await self._secrets(server_name, _used([text]))
+        url = _Fill(server_name, variables, secrets, self._redactor)(text)
+        if secrets:
+            judged = _Fill(server_name, variables, dict.fromkeys(secrets, b"0"), None)(text)
+            if origin_of(url) != origin_of(judged):
+                raise UsageError(
+                    f"a secret in the `url` of server `{server_name}` decides which host it goes to",
+                    hint="write the host itself, or a `${VARIABLE}`",
+                )
+        return url
 
     async def keyed(self, spec: InstanceSpec, variables: Mapping[str, str], key: bytes) -> tuple[str, str]:
         """
@@ -205,9 +215,23 @@ class _Fill:
     def _hide(self, names: Iterable[str], key: str) -> None:
         for name in names:
             value = self._variables.get(name, "")
-            looks_secret = _SENSITIVE.search(name) or _SENSITIVE.search(key)
-            if self._redactor is not None and len(value) >= _SENSITIVE_LENGTH and looks_secret:
+            if self._redactor is not None and len(value) >= _SENSITIVE_LENGTH and any(map(looks_secret, (name, key))):
                 self._redactor.add(value)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable of this name probably holds a secret."""
+    return _SENSITIVE.search(name) is not None
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of *url*, without who asks; all of it before the path when it makes no sense."""
+    try:
+        parts = urlsplit(url)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return url
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"
 
 
 def server_secrets(server: Server) -> Iterator[str]:

@@ -93,6 +93,19 @@ class ComposeFile(Model):
     """Local models (not supported yet)."""
 
 
+class Provenance(Model):
+    """What stood in the file before references and links were followed: names and texts, never values of variables."""
+
+    written: Names[str] = Field(default_factory=dict)
+    """Texts with `${VAR}` that were replaced at load, by place: `servers.web.image`, `runners.pypi`."""
+    made_of: Names[tuple[str, ...]] = Field(default_factory=dict)
+    """Variables of `.env` and `env_file` whose values were made of other variables, and of which."""
+    real: Names[str] = Field(default_factory=dict)
+    """Where the host paths of bind mounts led at load, links followed."""
+    dotenv: Path | None = None
+    """Where the project's own `.env` leads, when that is outside the project."""
+
+
 class Project(Model):
     """One loaded compose file, complete and checked: what `load` returns and everything else works from."""
 
@@ -114,6 +127,8 @@ class Project(Model):
     """The endpoint."""
     runners: Runners
     """Images for packages."""
+    provenance: Provenance = Provenance()
+    """What approval has to know of texts that are values by now."""
 
     @property
     def launched(self) -> dict[str, Server]:
@@ -130,6 +145,7 @@ __all__ = [
     "PlainName",
     "Profile",
     "Project",
+    "Provenance",
     "Runners",
     "ServerName",
 ]

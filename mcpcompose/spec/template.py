@@ -29,6 +29,8 @@ class Reference:
     is_secret: bool = False
 
 
+MAX_LENGTH = 1 << 18
+"""Characters a text may have once its references are replaced; no variable of a process can be longer."""
 _MAX_NESTING = 16
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 
@@ -65,9 +67,18 @@ def expand(text: str, variable: Callable[[str], str | None], secret: Callable[[s
     """
     Replace every reference of *text*; an unset variable without a default is the empty string, as in Compose.
 
-    Raises `TemplateError` for `:?` and `?` references that are unset, and what *secret* raises.
+    Raises `TemplateError` for `:?` and `?` references that are unset and for what becomes longer than `MAX_LENGTH`,
+    and what *secret* raises.
     """
-    return "".join(part if isinstance(part, str) else _value(part, variable, secret) for part in parse(text))
+    parts: list[str] = []
+    length = 0
+    for part in parse(text):
+        value = part if isinstance(part, str) else _value(part, variable, secret)
+        length += len(value)
+        if length > MAX_LENGTH and not isinstance(part, str):
+            raise TemplateError("the text is too long once its references are replaced", part.offset)
+        parts.append(value)
+    return "".join(parts)
 
 
 def expand_variables(text: str, variables: Mapping[str, str]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from mcpcompose.engine.base import Endpoint
+
+_LONGEST: Final = 600
 
 
 class Era(StrEnum):
@@ -64,6 +66,13 @@ class ServerLists:
     instructions: str | None = None
     info: dict[str, Any] | None = None
     capabilities: dict[str, Any] | None = None
+
+
+def readable(text: str) -> str:
+    """What a server said, fit for a terminal: one line, no control or invisible characters, not too long."""
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text[:_LONGEST]
+    )
 
 
 Restart = Callable[[str], Awaitable[Endpoint]]

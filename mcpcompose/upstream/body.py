@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import httpx2
@@ -25,20 +26,20 @@ async def bounded(response: httpx2.Response, limit: int | None) -> AsyncIterator
     inflate = zlib.decompressobj(wbits=47) if encoding not in {"identity", ""} else None
     total = 0
     async for chunk in response.aiter_raw():
-        for piece in [chunk] if inflate is None else _inflated(inflate, chunk):
+        for piece in (chunk,) if inflate is None else _inflated(inflate, chunk):
             total += len(piece)
             if limit is not None and total > limit:
                 raise BodyTooLarge(f"answered with more than {limit} bytes")
             yield piece
+            if inflate is not None:
+                await asyncio.sleep(0)  # a small chunk can be a lot of work
 
 
-def _inflated(inflate: zlib._Decompress, chunk: bytes) -> list[bytes]:
-    """At most a thousandfold of what came, as deflate itself allows, in pieces the caller can stop between."""
-    pieces: list[bytes] = []
+def _inflated(inflate: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:
+    """At most a thousandfold of what came, as deflate itself allows, in pieces that the caller can stop between."""
     try:
         while chunk:
-            pieces.append(inflate.decompress(chunk, _PIECE))
+            yield inflate.decompress(chunk, _PIECE)
             chunk = inflate.unconsumed_tail
     except zlib.error as error:
         raise BodyTooLarge(f"answered with a broken compression: {error}") from error
-    return pieces

@@ -21,7 +21,8 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 CANCELLED: Final = -32800
 _NOTES: Final = 1024
-"""Notifications kept for one call; a server that sends more before anyone reads loses the rest."""
+_NOTE_BYTES: Final = 1 << 20
+"""Notifications kept for one call, and their bytes; a server that sends more before anyone reads loses the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Call:
 
     __slots__ = (
         "_gone",
+        "_note_bytes",
         "_waiter",
         "deadline",
         "envelope",
@@ -89,6 +91,7 @@ class Call:
         self.last: float | None = None
         self.reply: Reply | None = None
         self.notes: list[tuple[str, bytes]] = []
+        self._note_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._gone: Callable[[Call, str], None] | None = None
 
@@ -106,7 +109,8 @@ class Call:
 
     def note(self, method: str, params: bytes) -> None:
         """The server said something before the result."""
-        if self.reply is None and len(self.notes) < _NOTES:
+        if self.reply is None and len(self.notes) < _NOTES and self._note_bytes + len(params) <= _NOTE_BYTES:
+            self._note_bytes += len(params)
             self.notes.append((method, params))
             self._wake()
 
@@ -119,15 +123,20 @@ class Call:
 
     def cancel(self, reason: str = "cancelled by the client") -> None:
         """Nobody wants the answer any more."""
+        self.give_up(failure(CANCELLED, reason), reason)
+
+    def give_up(self, reply: Reply, reason: str) -> None:
+        """Answer in the server's place, and let the server know."""
         gone = self._gone
         if self.reply is None:
-            self.finish(failure(CANCELLED, reason))
+            self.finish(reply)
             if gone is not None:
                 gone(self, reason)
 
     def take_notes(self) -> list[tuple[str, bytes]]:
         """What came before the result since the last look."""
         notes, self.notes = self.notes, []
+        self._note_bytes = 0
         return notes
 
     async def news(self, seconds: float | None = None) -> bool:
@@ -150,7 +159,7 @@ class Call:
         try:
             while self.reply is None:
                 await self.news()
-                self.notes.clear()
+                self.take_notes()
         except asyncio.CancelledError:
             self.cancel("given up")
             raise

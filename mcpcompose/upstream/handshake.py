@@ -11,11 +11,13 @@ import msgspec
 from mcpcompose.errors import UpstreamError
 from mcpcompose.upstream.base import Era, ServerLists
 from mcpcompose.upstream.connection import Connection, ask
-from mcpcompose.upstream.wire import HANDSHAKE_VERSIONS, MODERN_VERSIONS, OWN_INFO
+from mcpcompose.upstream.wire import DEEPEST, HANDSHAKE_VERSIONS, MODERN_VERSIONS, OWN_INFO, deeper
 
 EraSetting = Literal["auto", "legacy", "modern"]
 _PAGES: Final = 200
 _ITEMS: Final = 10_000
+_LIST_BYTES: Final = 8 << 20
+_GREETING_BYTES: Final = 1 << 20
 
 KINDS: Final = {
     "tools": ("tools/list", "tools"),
@@ -65,9 +67,11 @@ async def _first_words(connection: Connection, era: Era, refusals: list[str]) ->
     if reply is None or reply.result is None:
         refusals.append(f"refused `{method}`: {error_text(reply.error if reply else None)}")
         return None
+    if len(reply.result) > _GREETING_BYTES:
+        raise UpstreamError(f"answered `{method}` with more than {_GREETING_BYTES} bytes")
     result = _object(reply.result)
-    if result is None:
-        raise UpstreamError(f"answered `{method}` with something that is no object")
+    if result is None or deeper(result, DEEPEST):
+        raise UpstreamError(f"answered `{method}` with something that is no object, or nested too deeply")
     return result
 
 
@@ -79,13 +83,13 @@ def _greeting(connection: Connection, era: Era, result: dict[str, Any]) -> Greet
     if era is Era.LEGACY:
         version = result.get("protocolVersion")
         if version not in HANDSHAKE_VERSIONS:
-            raise UpstreamError(f"speaks protocol version `{version}`, which is unknown")
+            raise UpstreamError(f"speaks protocol version `{str(version)[:40]}`, which is unknown")
         info = result.get("serverInfo")
     else:
         supported = result.get("supportedVersions")
         common = [v for v in MODERN_VERSIONS if isinstance(supported, list) and v in supported]
         if not common:
-            raise UpstreamError(f"speaks protocol versions `{supported}`, none of which is known")
+            raise UpstreamError(f"speaks protocol versions `{str(supported)[:200]}`, none of which is known")
         version = common[-1]
         meta = result.get("_meta")
         info = meta.get("io.modelcontextprotocol/serverInfo") if isinstance(meta, dict) else None
@@ -131,6 +135,7 @@ async def _all_pages(connection: Connection, method: str, member: str, seconds: 
     items: list[dict[str, Any]] = []
     cursor: str | None = None
     seen: set[str] = set()
+    size = 0
     for _ in range(_PAGES):
         call = await ask(connection, method, {} if cursor is None else {"cursor": cursor}, seconds=seconds)
         reply = call.reply
@@ -138,16 +143,31 @@ async def _all_pages(connection: Connection, method: str, member: str, seconds: 
             if method != "tools/list":  # many servers announce more than they answer
                 return items
             raise UpstreamError(f"failed `{method}`: {error_text(reply.error if reply else None)}")
-        page = _object(reply.result) or {}
-        found = page.get(member)
-        items += [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-        cursor = page.get("nextCursor")
-        if not isinstance(cursor, str):
+        size += len(reply.result)
+        if size > _LIST_BYTES:
+            raise UpstreamError(f"its `{method}` is larger than {_LIST_BYTES} bytes")
+        found, cursor = _page(reply.result, method, member)
+        items += found
+        if cursor is None:
             return items
         if cursor in seen or len(items) > _ITEMS:
             break
         seen.add(cursor)
     raise UpstreamError(f"its `{method}` does not end (more than {_PAGES} pages, {_ITEMS} entries, or a cursor twice)")
+
+
+def _page(data: bytes, method: str, member: str) -> tuple[list[dict[str, Any]], str | None]:
+    """The entries of one page, and the cursor of the next; what is nested too deeply to be sent on is left out."""
+    page = _object(data)
+    if page is None:
+        raise UpstreamError(f"answered `{method}` with something that cannot be read")
+    found, cursor = page.get(member), page.get("nextCursor")
+    if isinstance(found, list) and len(found) > _ITEMS:
+        raise UpstreamError(f"its `{method}` has more than {_ITEMS} entries")
+    items = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    if deeper(items, DEEPEST):
+        items = [item for item in items if not deeper(item, DEEPEST)]
+    return items, cursor if isinstance(cursor, str) else None
 
 
 def error_text(error: bytes | None) -> str:

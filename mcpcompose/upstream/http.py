@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -25,6 +26,7 @@ from mcpcompose.upstream.headers import NAMED, Annotations, encode_value, header
 from mcpcompose.upstream.sse import EventParser
 from mcpcompose.upstream.wire import (
     HANDSHAKE_VERSIONS,
+    LONGEST_ID,
     OWN_INFO,
     Message,
     encode,
@@ -37,6 +39,11 @@ from mcpcompose.upstream.wire import (
 )
 
 _CONNECTIONS: Final = 256
+_PENDING: Final = 4096
+"""Calls that a server may have at once."""
+_ANSWERS: Final = 64
+"""Requests of a server that are being answered at once; more are dropped."""
+_SESSION: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 _LONGEST_PAUSE: Final = 30.0
 _CHECKS: Final = (0.0, 0.2, 0.5)
 """Pauses before each look whether a server that broke an exchange off is still there."""
@@ -90,6 +97,9 @@ class HttpConnection:
 
     def begin(self, call: Call) -> None:
         """Start the exchange."""
+        if len(self.pending) >= _PENDING:
+            call.finish(unavailable(self._server, f"server `{self._server}` has too many calls to answer"))
+            return
         self._number += 1
         id_ = f"gw-{self._number}"
         self.pending[id_] = call
@@ -102,12 +112,8 @@ class HttpConnection:
 
     def expire(self, call: Call) -> None:
         """Its time is over."""
-        for id_, other in tuple(self.pending.items()):
-            if other is call:
-                call.finish(
-                    unavailable(self._server, f"server `{self._server}` did not answer in time", reason="timeout")
-                )
-                self._forget(id_, "timeout")
+        text = f"server `{self._server}` did not answer in time"
+        call.give_up(unavailable(self._server, text, reason="timeout"), "timeout")
 
     def greeted(self, era: Era, version: str) -> None:
         """The handshake is done, or tried with this era."""
@@ -205,6 +211,8 @@ class HttpConnection:
             if response.status_code == httpx2.codes.NOT_FOUND and "mcp-session-id" in headers:
                 return False
             if call.method == "initialize" and (session := response.headers.get("mcp-session-id")):
+                if not _SESSION.fullmatch(session):
+                    raise BodyTooLarge("gave out a session id that no header can carry")
                 self._session = session
             await self._take(id_, call, response)
         return True
@@ -253,7 +261,8 @@ class HttpConnection:
 
     def _take_other(self, id_: str, call: Call | None, message: Message) -> None:
         if message.id is not None:
-            self._spawn(self._answer(message))
+            if len(self._others) < _ANSWERS and not (isinstance(message.id, str) and len(message.id) > LONGEST_ID):
+                self._spawn(self._answer(message))
         elif message.method == "notifications/progress" and call is not None:
             params = bytes(message.params)
             call.renewed(self._clock())
@@ -267,7 +276,7 @@ class HttpConnection:
         if message.method == "ping":
             answer["result"] = {}
         else:
-            text = f"`{message.method}` is not offered to servers that clients share"
+            text = f"`{str(message.method)[:100]}` is not offered to servers that clients share"
             answer["error"] = {"code": METHOD_NOT_FOUND, "message": text}
         await self._post_quietly(encode(answer), "")
 

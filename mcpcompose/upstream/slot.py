@@ -17,7 +17,7 @@ from mcpcompose.engine.base import Endpoint, HttpEndpoint, StreamEndpoint
 from mcpcompose.errors import McpComposeError, UpstreamError
 from mcpcompose.spec.server import Server
 from mcpcompose.upstream import retry
-from mcpcompose.upstream.base import Era, Restart, ServerLists, State, Status
+from mcpcompose.upstream.base import Era, Restart, ServerLists, State, Status, readable
 from mcpcompose.upstream.call import Call, Reply, unavailable
 from mcpcompose.upstream.connection import Connection, Watcher
 from mcpcompose.upstream.handshake import Greeting, fetch_kind, fetch_lists, greet
@@ -25,8 +25,6 @@ from mcpcompose.upstream.listcache import ListCache
 from mcpcompose.upstream.parking import Parking
 from mcpcompose.upstream.stream import StreamConnection
 
-_SETTLE: Final = 0.05
-"""Seconds in which several `list_changed` become one look."""
 _DRAIN_POLL: Final = 0.005
 _STALE: Final = {
     "notifications/tools/list_changed": ("tools",),
@@ -141,14 +139,14 @@ class Slot:
         """Its instance is being made."""
         if not self._live:
             self._failures = 0
-            self._enter(State.STARTING)
+            self._enter(State.STARTING, self.reason)
 
     async def attach(self, endpoint: Endpoint) -> None:
         """Speak to it here from now on."""
         await self._let_go("replaced")
         self._failures = 0
         self._leaving = False
-        self._enter(State.STARTING)
+        self._enter(State.STARTING, self.reason)
         self._task = asyncio.create_task(self._run(endpoint), name=f"server {self.name}")
 
     async def detach(self) -> None:
@@ -291,12 +289,13 @@ class Slot:
     async def _follow(self, connection: Connection, greeting: Greeting) -> str:
         """Look again when the server says that a list changed, until it is lost."""
         subscription = _subscribe(connection, greeting)
+        looks = retry.Looks()
         try:
             while self._lost is None:
                 await self._news.wait()
                 self._news.clear()
                 if self._stale and self._lost is None:
-                    await asyncio.sleep(_SETTLE)
+                    await asyncio.sleep(looks.pause(self._around.clock()))
                     await self._look_again(connection, greeting)
             return self._lost
         finally:
@@ -349,7 +348,7 @@ class Slot:
         self._enter(State.FAILED, reason)
 
     def _enter(self, state: State, reason: str | None = None) -> None:
-        self.reason = self._around.redact(reason) if reason is not None else None
+        self.reason = readable(self._around.redact(reason)) if reason is not None else None
         if state is not self.state:
             self.state = state
             self._since = self._around.now()

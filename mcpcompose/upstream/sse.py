@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mcpcompose.upstream.wire import LineSplitter
+
+_LINE: Final = 40
+"""What a line costs beyond its bytes."""
 
 
 class EventParser:
@@ -31,7 +36,7 @@ class EventParser:
         return events
 
     def _keep(self, data: bytes) -> None:
-        self._size += len(data) + 1
+        self._size += len(data) + _LINE
         if self._size > self._limit:
             raise ValueError(f"an event of more than {self._limit} bytes")
         self._data.append(data)

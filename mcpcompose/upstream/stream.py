@@ -12,6 +12,7 @@ from mcpcompose.upstream.call import METHOD_NOT_FOUND, Call, Reply, failure, una
 from mcpcompose.upstream.connection import Watcher
 from mcpcompose.upstream.wire import (
     HANDSHAKE_VERSIONS,
+    LONGEST_ID,
     LineSplitter,
     Message,
     encode,
@@ -26,7 +27,9 @@ from mcpcompose.upstream.wire import (
 _GARBAGE_LINES: Final = 1000
 """Lines that are no messages before we give a server up."""
 _BACKLOG: Final = 64 << 20
-"""Bytes a server may leave unread before calls to it fail."""
+"""Bytes a server may leave unread before calls to it fail; with twice as many it is given up."""
+_PENDING: Final = 4096
+"""Calls that a server may have at once."""
 
 
 class StreamConnection:
@@ -69,6 +72,9 @@ class StreamConnection:
         if self._stream.write_backlog > _BACKLOG:
             call.finish(unavailable(self._server, f"server `{self._server}` does not read its input"))
             return
+        if len(self.pending) >= _PENDING:
+            call.finish(unavailable(self._server, f"server `{self._server}` has too many calls to answer"))
+            return
         self._number += 1
         id_ = f"gw-{self._number}"
         try:
@@ -86,13 +92,8 @@ class StreamConnection:
 
     def expire(self, call: Call) -> None:
         """The server is told that nobody waits any more; the caller, that the time is over."""
-        for id_, other in self.pending.items():
-            if other is call:
-                call.finish(
-                    unavailable(self._server, f"server `{self._server}` did not answer in time", reason="timeout")
-                )
-                self._forget(id_, "timeout")
-                return
+        text = f"server `{self._server}` did not answer in time"
+        call.give_up(unavailable(self._server, text, reason="timeout"), "timeout")
 
     def greeted(self, era: Era, version: str) -> None:
         """The handshake is done."""
@@ -112,8 +113,11 @@ class StreamConnection:
             self._write(notification("notifications/cancelled", {"requestId": id_, "reason": reason}))
 
     def _write(self, line: bytes) -> None:
+        """What is no call: cancellations, answers. Who makes us answer without ever reading is given up."""
         if self._ended is None:
             self._stream.write(line + b"\n")
+            if self._stream.write_backlog > 2 * _BACKLOG:
+                self._give_up("it does not read its input")
 
     # --- from the server (Receiver) ---------------------------------------------------------------------------------
 
@@ -127,11 +131,15 @@ class StreamConnection:
             self._give_up(f"its output has {error}")
             return
         for line in lines:
+            if not line or line.isspace():
+                continue
             message = read_message(line)
             if message is not None:
                 self._take(message)
-            elif not line.isspace() and line:
+            else:
                 self._count_garbage(line)
+            if self._ended is not None:
+                return
 
     def stream_ended(self, reason: str) -> None:
         """Nothing more will come."""
@@ -160,12 +168,14 @@ class StreamConnection:
             call.finish(Reply(error=error, era=self.era) if error else Reply(result=result, era=self.era))
 
     def _answer_request(self, message: Message) -> None:
+        if isinstance(message.id, str) and len(message.id) > LONGEST_ID:
+            return
         if message.method == "ping":
             self._write(encode({"jsonrpc": "2.0", "id": message.id, "result": {}}))
             return
         error = {
             "code": METHOD_NOT_FOUND,
-            "message": f"`{message.method}` is not offered to servers that clients share",
+            "message": f"`{str(message.method)[:100]}` is not offered to servers that clients share",
         }
         self._write(encode({"jsonrpc": "2.0", "id": message.id, "error": error}))
 

@@ -39,6 +39,7 @@ class Supervisor:
         self._around = Surroundings(ListCache(cache), restart, changed, redactor or (lambda text: text))
         self._slots: dict[str, Slot] = {}
         self._retiring: dict[str, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
 
     # --- as in orchestrator.serving ---------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ class Supervisor:
         retiring = self._retiring.get(server)
         if retiring is not None:
             await asyncio.wait({retiring})
-        elif slot := self._slots.get(server):
+        if slot := self._slots.get(server):
             await slot.detach()
 
     def failed(self, server: str, reason: str) -> None:
@@ -132,7 +133,7 @@ class Supervisor:
             await asyncio.wait({self._sweeper})
             self._sweeper = None
         await asyncio.gather(*(slot.close() for slot in self._slots.values()))
-        for task in tuple(self._retiring.values()):
+        for task in tuple(self._leaving):
             task.cancel()
             await asyncio.wait({task})
 
@@ -147,6 +148,8 @@ class Supervisor:
 
         task = asyncio.create_task(retire(), name=f"retire {name}")
         self._retiring[name] = task
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def _sweep(self) -> None:
         while True:

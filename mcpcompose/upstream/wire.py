@@ -25,6 +25,12 @@ META_SERVER: Final = "io.modelcontextprotocol/serverInfo"
 ENVELOPE_KEYS: Final = frozenset({META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL})
 
 
+LONGEST_ID: Final = 1024
+"""Characters of the id of a server's request; longer ones are not answered."""
+DEEPEST: Final = 64
+"""Levels of what is read and written again."""
+
+
 class Message(msgspec.Struct, gc=False):
     """A message of a server; absent members are empty."""
 
@@ -135,34 +141,42 @@ def _own_info() -> dict[str, Any]:
 OWN_INFO: Final = _own_info()
 
 
-class LineSplitter:
-    """Lines out of chunks; every byte is copied once, however long the line."""
+def deeper(value: Any, levels: int) -> bool:
+    """Whether containers are nested more than *levels* deep; no recursion, so that nothing can exhaust it."""
+    layer = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(levels):
+        children = (child for node in layer for child in (node.values() if isinstance(node, dict) else node))
+        layer = [child for child in children if isinstance(child, (dict, list))]
+        if not layer:
+            return False
+    return True
 
-    __slots__ = ("_limit", "_parts", "_size")
+
+class LineSplitter:
+    """Lines out of chunks; a long line is gathered in one buffer, however small the chunks."""
+
+    __slots__ = ("_limit", "_part")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._part = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that *data* completes, without their ends. Raises `ValueError` for a line over the limit."""
-        head, *rest = data.split(b"\n")
-        if not rest:
-            self._keep(data)
-            return []
-        if self._parts:
-            self._keep(head)
-            head = b"".join(self._parts)
-        lines = [head, *rest[:-1]]
-        self._parts.clear()
-        self._size = 0
-        self._keep(rest[-1])
+        lines = data.split(b"\n")
+        if self._part or len(lines) == 1:
+            self._keep(lines[0])
+            if len(lines) == 1:
+                return []
+            lines[0] = bytes(self._part)
+            self._part = bytearray()
+        rest = lines.pop()
+        if rest:
+            self._keep(rest)
         return lines
 
     def _keep(self, part: bytes) -> None:
-        self._size += len(part)
-        if self._size > self._limit:
+        if len(self._part) + len(part) > self._limit:
+            self._part = bytearray()
             raise ValueError(f"a line of more than {self._limit} bytes")
-        if part:
-            self._parts.append(part)
+        self._part += part

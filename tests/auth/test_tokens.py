@@ -72,3 +72,12 @@ def test_a_broken_file_lets_nobody_in(tmp_path: Path, content: bytes) -> None:
     assert tokens.check("") is None
     assert tokens.check("1") is None
     assert tokens.check(tokens.token()) == ("default", "default")
+
+
+def test_a_token_that_another_process_made_just_now_is_known_at_once(tmp_path: Path) -> None:
+    ours, theirs = Tokens(tmp_path / "tokens.json", clock=lambda: 0.0), Tokens(tmp_path / "tokens.json")
+    for tokens in (ours, theirs):
+        tokens.bind({"new": "narrow"})
+    assert ours.check(ours.token()) is not None
+
+    assert ours.check(theirs.token("new")) == ("new", "narrow")

@@ -101,7 +101,7 @@ def test_a_change_that_needs_approval_waits_for_trust(desk: Desk) -> None:
     waiting = eventually(lambda: desk.json("ps")["unapproved"])
     assert [(one["kind"], one["subject"]) for one in waiting] == [("process", "b")]
     assert waiting == desk.json("trust")["pending"]
-    desk.ok("trust", waiting[0]["hash"][:8])
+    desk.ok("trust", waiting[0]["hash"])
     eventually(lambda: desk.state("b").get("state") == "ready")
     assert desk.json("ps")["unapproved"] == []
 

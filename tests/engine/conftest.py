@@ -91,6 +91,7 @@ class Bench:
     paths: ProjectPaths
     make: Callable[[], Engine]
     logged: dict[str, bytearray] = field(default_factory=dict)
+    log_ends: list[str] = field(default_factory=list)
     engines: list[Engine] = field(default_factory=list)
 
     @property
@@ -103,6 +104,8 @@ class Bench:
 
     def log(self, name: str, data: bytes) -> None:
         self.logged.setdefault(name, bytearray()).extend(data)
+        if not data:
+            self.log_ends.append(name)
 
     def spec(
         self, server: str = "a", *, config_hash: str = "h1", owner: Owner | None = None, **changes: object
@@ -119,12 +122,16 @@ class Bench:
         return InstanceSpec(**{**base, **changes})  # type: ignore[arg-type]
 
     @property
+    def on_host(self) -> bool:
+        return self.kind in {"process", "mixed, on the host"}
+
+    @property
     def source(self) -> Source:
-        return HostCommand() if self.kind == "process" else RegistryImage(BASE)
+        return HostCommand() if self.on_host else RegistryImage(BASE)
 
     @property
     def command(self) -> tuple[str, ...]:
-        return (sys.executable if self.kind == "process" else "python3", "-u", "-c", SERVER.read_text())
+        return (sys.executable if self.on_host else "python3", "-u", "-c", SERVER.read_text())
 
     def values(self, **changes: object) -> Values:
         return Values(**{"command": self.command, **changes})  # type: ignore[arg-type]
@@ -165,6 +172,20 @@ def _bench(kind: str) -> Bench:
     if kind == "memory":
         world = World(images={BASE: "sha256:base"})
         bench = Bench(kind, owner, paths, lambda: MemoryEngine({BASE: memory_server}, world=world, log=bench.log))
+    elif kind.startswith("mixed"):
+        from mcpcompose.engine.mixed import MixedEngine
+        from mcpcompose.engine.process import ProcessEngine
+
+        world = World(images={BASE: "sha256:base"})
+        bench = Bench(
+            kind,
+            owner,
+            paths,
+            lambda: MixedEngine(
+                MemoryEngine({BASE: memory_server}, world=world, log=bench.log),
+                ProcessEngine(paths, bench.log, os.environ),
+            ),
+        )
     elif kind == "process":
         from mcpcompose.engine.process import ProcessEngine
 
@@ -196,13 +217,21 @@ async def _used(kind: str) -> AsyncIterator[Bench]:
     await _clean(bench)
 
 
-@pytest.fixture(params=["memory", "process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(
+    params=[
+        "memory",
+        "process",
+        "mixed, in a container",
+        "mixed, on the host",
+        pytest.param("docker", marks=pytest.mark.docker),
+    ]
+)
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     async for one in _used(request.param):
         yield one
 
 
-@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(params=["memory", "mixed, in a container", pytest.param("docker", marks=pytest.mark.docker)])
 async def container_bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     async for one in _used(request.param):
         yield one
@@ -211,6 +240,12 @@ async def container_bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench
 @pytest.fixture
 async def docker_bench() -> AsyncIterator[Bench]:
     async for one in _used("docker"):
+        yield one
+
+
+@pytest.fixture
+async def mixed_bench() -> AsyncIterator[Bench]:
+    async for one in _used("mixed, in a container"):
         yield one
 
 

@@ -159,6 +159,18 @@ async def test_a_server_that_exits_says_how(bench: Bench):
     assert found.exit_code == 3
 
 
+async def test_the_end_of_a_server_ends_its_log(bench: Bench):
+    endpoint, _ = await bench.talk(bench.engine(), bench.spec())
+    await bench.said(bench.spec().name, b"server is up")
+    assert not bench.log_ends
+
+    endpoint.stream.write(b"exit 3\n")
+
+    async with asyncio.timeout(15):
+        while bench.log_ends != [bench.spec().name]:  # noqa: ASYNC110  the condition has no event
+            await asyncio.sleep(0.01)
+
+
 async def test_a_server_that_ended_starts_again_in_place(bench: Bench):
     engine, spec = bench.engine(), bench.spec()
     endpoint, heard = await bench.talk(engine, spec)

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import resource
+import socket
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcpcompose.engine.base import Hardening, Http, HttpEndpoint, Mount, NetworkSpec, SecretFile, Values
+from mcpcompose.engine.base import (
+    Hardening,
+    Http,
+    HttpEndpoint,
+    Mount,
+    NetworkSpec,
+    RegistryImage,
+    SecretFile,
+    Values,
+)
 from mcpcompose.engine.docker import DockerEngine
 from mcpcompose.errors import DangerRefused, EngineError, EngineUnreachable, McpComposeError
 from mcpcompose.spec.identity import Owner
@@ -370,3 +380,27 @@ def test_every_exception_of_the_library_becomes_one_of_ours(kind: type[Exception
         raise error
 
     assert "do a thing" in str(refused.value)
+
+
+async def test_a_pull_from_a_registry_that_never_answers_is_given_up_at_once_and_holds_up_nobody(
+    docker_bench: Bench,
+) -> None:
+    registry = socket.create_server(("127.0.0.1", 0), backlog=64)
+    port = registry.getsockname()[1]
+    engine, said = docker_bench.engine(), asyncio.Event()
+    pulls = [
+        asyncio.create_task(
+            engine.ensure_image(RegistryImage(f"127.0.0.1:{port}/x/y:{n}"), progress=lambda _line: said.set())
+        )
+        for n in range(20)
+    ]
+    async with asyncio.timeout(20):
+        await said.wait()
+        await engine.observe(docker_bench.owner, frozenset(), frozenset())
+        for pull in pulls:
+            pull.cancel()
+        results = await asyncio.gather(*pulls, return_exceptions=True)
+        await engine.close()
+
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    registry.close()

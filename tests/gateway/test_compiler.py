@@ -85,7 +85,8 @@ def test_of_two_names_that_collide_the_second_is_marked_and_reported() -> None:
     assert first == "x__t"
     assert re.fullmatch(r"x__t_[0-9a-f]{6}", second)
     assert table.tool_routes[second].server == "b"
-    assert "`t` of `b`" in table.collisions[0]
+    assert table.collisions[0][0] == "b"
+    assert "`t` is" in table.collisions[0][1]
 
 
 def test_a_tool_whose_header_annotation_is_invalid_is_left_out() -> None:
@@ -94,7 +95,7 @@ def test_a_tool_whose_header_annotation_is_invalid_is_left_out() -> None:
     table = endpoint({"a": {}}, {"a": ServerLists(tools=(tool("t") | {"inputSchema": schema}, tool("u")))})
 
     assert names(table) == ["a__u"]
-    assert "x-mcp-header" in table.collisions[0]
+    assert "x-mcp-header" in table.collisions[0][1]
 
 
 def test_resources_go_to_their_owner_by_uri_then_by_template() -> None:
@@ -115,7 +116,7 @@ def test_resources_go_to_their_owner_by_uri_then_by_template() -> None:
     assert table.owner("same://x") == "a"
     assert table.owner("https://elsewhere") is None
     assert [r["uri"] for r in table.resources] == ["file:///a", "same://x"]
-    assert "same://x" in table.collisions[0]
+    assert "same://x" in table.collisions[0][1]
 
 
 def test_a_template_matches_in_linear_time() -> None:

@@ -105,15 +105,14 @@ async def test_what_is_in_flight_is_cancelled_when_the_client_goes(stage: Stage)
     await until(lambda: server.seen[-1]["method"] == "notifications/cancelled")
 
 
-async def test_the_shim_carries_both_ways_and_ends_with_its_client(stage: Stage) -> None:
-    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+async def shim_process(stage: Stage) -> asyncio.subprocess.Process:
     code = (
         "import asyncio, sys, json, pathlib\n"
         "from mcpcompose.gateway.shim import shim\n"
         "assert not {'msgspec', 'pydantic', 'typer', 'uvicorn'} & set(sys.modules)\n"
         "sys.exit(asyncio.run(shim(pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]))))\n"
     )
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         code,
@@ -122,7 +121,13 @@ async def test_the_shim_carries_both_ways_and_ends_with_its_client(stage: Stage)
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        limit=1024,
     )
+
+
+async def test_the_shim_carries_both_ways_and_ends_with_its_client(stage: Stage) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    process = await shim_process(stage)
     assert process.stdin is not None
     assert process.stdout is not None
     big = {"text": "x" * 300_000}
@@ -140,3 +145,54 @@ async def test_the_shim_carries_both_ways_and_ends_with_its_client(stage: Stage)
     assert first["id"] == 1
     assert json.loads(json.loads(rest)["result"]["content"][0]["text"]) == big
     assert code_at_end == 0
+
+
+async def test_the_shim_ends_when_its_client_closes_its_side_without_reading(stage: Stage) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    process = await shim_process(stage)
+    assert process.stdin is not None
+    big = {"text": "x" * 2_000_000}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "a__echo", "arguments": big}}
+    process.stdin.write(json.dumps(request).encode() + b"\n" + json.dumps(call).encode() + b"\n")
+    slot = stage.gateway.supervisor._slots["a"]
+    await until(lambda: slot.in_flight == 0 and len(stage.gateway._stdio._connections) == 1)
+    await process.stdin.drain()
+
+    process.stdin.close()
+
+    # asyncio waits for its pipes, so look at the process itself
+    await until(lambda: not alive(process.pid), 15)
+    await until(lambda: len(stage.gateway._stdio._connections) == 0)
+    assert process.stdout is not None
+    while await process.stdout.read(65536):
+        pass
+    await process.wait()
+
+
+async def test_the_shim_ends_when_the_gateway_goes_or_its_client_dies(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    initialize = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}\n'
+    gone, killed = await shim_process(stage), await shim_process(stage)
+    for process in (gone, killed):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(initialize)
+        assert b"jsonrpc" in await process.stdout.read(100)
+
+    killed.kill()
+    await killed.wait()
+    await until(lambda: len(stage.gateway._stdio._connections) == 1)
+    await stage.gateway._stdio.stop(0.1)
+
+    assert await asyncio.wait_for(gone.wait(), 10) == 1
+    assert caplog.records == []
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False

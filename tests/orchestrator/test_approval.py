@@ -75,7 +75,10 @@ def test_what_is_sent_to_a_remote_needs_approval_with_the_address_it_goes_to() -
 
     found = one(project(servers={"a": remote}, secrets={"key": ({"environment": "K"},)}))
 
-    assert found.text == 'sends to https://good.example/mcp\nheader Authorization="Bearer ${secret:key}"'
+    assert found.text == (
+        "sends to https://good.example/mcp\n"
+        'header Authorization="Bearer ${secret:key}" (secret key from {"environment": "K"})'
+    )
     assert one(project(servers={"a": moved}, secrets={"key": ({"environment": "K"},)})).hash != found.hash
 
 
