@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Final
 
 _CHUNK: Final = 1 << 16
+_LOOK: Final = 0.2
+_ANSWERS: Final = 12.0
+"""Seconds that answers may come after the client closed its side; the gateway gives up before."""
 
 
 async def shim(socket: Path, hello: Mapping[str, str], stdin: int = 0, stdout: int = 1) -> int:
@@ -31,12 +34,22 @@ async def shim(socket: Path, hello: Mapping[str, str], stdin: int = 0, stdout: i
     done, _ = await asyncio.wait({upward, downward}, return_when=asyncio.FIRST_COMPLETED)
     client_ended = upward in done and upward.exception() is None and not downward.done()
     if client_ended:
-        await asyncio.wait({downward}, timeout=5.0)
+        await _last_words(downward, stdout)
     for task in (upward, downward):
         task.cancel()
     await asyncio.gather(upward, downward, return_exceptions=True)
     writer.close()
     return 0 if client_ended else 1
+
+
+async def _last_words(downward: asyncio.Task[None], stdout: int) -> None:
+    """Let answers come that somebody still reads."""
+    poll = select.poll()
+    poll.register(stdout, 0)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _ANSWERS
+    while not downward.done() and loop.time() < end and not poll.poll(0):
+        await asyncio.wait({downward}, timeout=_LOOK)
 
 
 async def _upward(stdin: int, writer: asyncio.StreamWriter) -> None:

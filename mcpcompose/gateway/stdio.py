@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +49,9 @@ LOCAL: Final = "(local)"
 """The client of a shim that names a profile and needs no token; no client of the file can be called so."""
 _HELLO_SECONDS: Final = 10.0
 _CONNECTIONS: Final = 200
+LAST_WORDS: Final = 10.0
+"""Seconds for what is in flight when a client has closed its side."""
+_LOOK: Final = 0.2
 _REQUESTS: Final = 1000
 """Requests of one connection at once."""
 
@@ -143,7 +148,7 @@ class _Conversation:
 
     async def run(self) -> None:
         """
-        Until the client closes its side; what is still in flight then is cancelled.
+        Until the client closes its side; what is still in flight then has `LAST_WORDS` seconds, if anybody listens.
 
         A client that the file binds to another profile meanwhile has to come again.
         """
@@ -153,12 +158,30 @@ class _Conversation:
                     return
                 if not line.isspace():
                     await self._take(line)
+            await self._last_words()
         finally:
             for call in tuple(self._calls.values()):
                 call.close() if isinstance(call, Listener) else call.cancel("the client went away")
             for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _last_words(self) -> None:
+        """`echo … | mcp-compose run --stdio` closes its side at once and still wants the answers."""
+        end = time.monotonic() + LAST_WORDS
+        while time.monotonic() < end and any(isinstance(call, Call) for call in self._calls.values()):
+            if self._is_gone():
+                return
+            await asyncio.wait(self._tasks, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
+
+    def _is_gone(self) -> bool:
+        """Whether the other side is closed as a whole, not only for writing."""
+        socket = self._writer.get_extra_info("socket")
+        if socket is None or socket.fileno() < 0:
+            return True
+        poll = select.poll()
+        poll.register(socket.fileno(), 0)
+        return bool(poll.poll(0))
 
     async def _take(self, line: bytes) -> None:
         try:

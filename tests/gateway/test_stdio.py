@@ -86,6 +86,7 @@ async def test_a_stranger_gets_an_error_and_the_door(stage: Stage, hello: Any) -
     assert "error" in await line.read()
     assert await line.read() is None
     line.writer.close()
+    line.writer.close()
 
 
 async def test_the_socket_is_the_users_own(stage: Stage) -> None:
@@ -103,6 +104,36 @@ async def test_what_is_in_flight_is_cancelled_when_the_client_goes(stage: Stage)
     line.writer.close()
 
     await until(lambda: server.seen[-1]["method"] == "notifications/cancelled")
+
+
+async def test_what_was_asked_before_a_client_closed_its_side_is_answered(stage: Stage) -> None:
+    server = FakeServer(answers={"tools/call": None})
+    await stage.serve(project(servers={"a": {}}), {"a": server})
+    line = await Line.open(stage, token=stage.token())
+    await line.ask("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}})
+    line.send({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "a__echo"}})
+    line.writer.write_eof()
+    await until(lambda: server.seen[-1]["method"] == "tools/call")
+
+    server.result(server.seen[-1], {"content": []})
+
+    assert await line.read() == {"jsonrpc": "2.0", "id": 5, "result": {"content": []}}
+    assert await line.read() is None
+
+
+async def test_a_call_ends_soon_when_its_shim_is_killed(stage: Stage) -> None:
+    server = FakeServer(answers={"tools/call": None})
+    await stage.serve(project(servers={"a": {}}), {"a": server})
+    process = await shim_process(stage)
+    assert process.stdin is not None
+    hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "a__echo"}}
+    process.stdin.write(json.dumps(hello).encode() + b"\n" + json.dumps(call).encode() + b"\n")
+    await until(lambda: server.seen[-1]["method"] == "tools/call")
+
+    process._transport.close()  # type: ignore[attr-defined]  # kills it
+
+    await until(lambda: server.seen[-1]["method"] == "notifications/cancelled", 5)
 
 
 async def shim_process(stage: Stage) -> asyncio.subprocess.Process:
