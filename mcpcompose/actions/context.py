@@ -52,7 +52,7 @@ def orchestrator_place(place: Place, redactor: Redactor) -> OrchestratorPlace:
     return OrchestratorPlace(
         owner=place.owner,
         home=place.options.home,
-        approvals=approvals_of(paths),
+        approvals=approvals_of(paths, place.owner),
         redactor=redactor,
         key=digest_key(paths),
         protected=(paths.runtime, paths.state, paths.cache),

@@ -33,7 +33,7 @@ def approve(place: Place, hashes: Sequence[str] | None) -> tuple[Form, ...]:
     from mcpcompose.orchestrator.approval import approvals_of
 
     waiting = pending(place)
-    approvals = approvals_of(place.paths.make())
+    approvals = approvals_of(place.paths.make(), place.owner)
     chosen = waiting if hashes is None else tuple(form for form in waiting if form.hash in hashes)
     known = [form.hash for form in (*waiting, *approvals.approved())]
     for digest in hashes or ():

@@ -305,9 +305,7 @@ class Engine(Protocol):
     async def observe(self, owner: Owner, names: frozenset[str], images: frozenset[str]) -> ObservedState:
         """One snapshot; *names* are the names to look up for other owners, *images* the references to resolve."""
 
-    async def ensure_image(
-        self, source: ImageSource, *, refresh: bool = False, progress: Progress = silent
-    ) -> str:
+    async def ensure_image(self, source: ImageSource, *, refresh: bool = False, progress: Progress = silent) -> str:
         """Make the image be there (pull, build or install); with *refresh* even if it is. Returns its id."""
 
     async def create_network(self, spec: NetworkSpec) -> None:

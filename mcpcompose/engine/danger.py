@@ -91,9 +91,7 @@ def unnamed(
     return tuple(d for d in dangers(spec, home=home, resolve=resolve, protected=protected) if d.id not in named)
 
 
-def refuse(
-    spec: InstanceSpec, *, home: Path, resolve: Resolve = resolve_path, protected: Iterable[Path] = ()
-) -> None:
+def refuse(spec: InstanceSpec, *, home: Path, resolve: Resolve = resolve_path, protected: Iterable[Path] = ()) -> None:
     """Raise `DangerRefused` when *spec* has a danger that its `unsafe` does not name."""
     if found := unnamed(spec, home=home, resolve=resolve, protected=protected):
         names = ", ".join(f'"{danger.id}"' for danger in found)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -27,7 +26,6 @@ from mcpcompose.engine.base import (
     ObservedInstance,
     ObservedState,
     Progress,
-    Stdio,
     StreamEndpoint,
     Values,
     VolumeSpec,
@@ -40,15 +38,13 @@ from mcpcompose.engine.docker_events import events
 from mcpcompose.engine.docker_host import find
 from mcpcompose.engine.docker_http import post
 from mcpcompose.engine.docker_images import DockerImages
+from mcpcompose.engine.docker_marks import HTTP_PORT_LABEL, container_name, end_of, grace_of, marked
 from mcpcompose.engine.docker_networks import DockerNetworks, refuse_not_ours
 from mcpcompose.engine.ownership import hash_of, owner_of, refuse_other_configuration, server_of
-from mcpcompose.engine.streams import exit_reason
 from mcpcompose.errors import EngineError, InstanceMissing, NameTaken
 from mcpcompose.paths import ProjectPaths
 from mcpcompose.spec.identity import Owner
 
-HTTP_PORT_LABEL: Final = "io.mcpcompose.http"
-GRACE_LABEL: Final = "io.mcpcompose.stop-grace"
 GONE_TRIES: Final = 100
 PAUSE: Final = 0.05
 
@@ -135,7 +131,7 @@ class DockerEngine:
         owner = self._work_for(spec.labels)
         internal = await self._surroundings(spec, owner)
         secrets = secret_files.write(self._paths.secret_files, spec.name, values.secret_files)
-        config = container_config(_marked(spec), values, secrets=secrets, internal=internal)
+        config = container_config(marked(spec), values, secrets=secrets, internal=internal)
         platform = getattr(spec.source, "platform", None)
         try:
             await self._client.call(
@@ -156,7 +152,7 @@ class DockerEngine:
         if found["State"]["Running"]:
             if not stdio:
                 return await self.connect_instance(name)
-            await self._stop(found, _grace(found))
+            await self._stop(found, grace_of(found))
         await self._let_go(name)
         await asyncio.to_thread(self._refuse_moved, found)
         secret_files.write(self._paths.secret_files, name, values.secret_files)
@@ -271,7 +267,7 @@ class DockerEngine:
                     reason = "removed"
                     break
                 if not found["State"]["Running"]:
-                    reason = _end_of(found["State"])
+                    reason = end_of(found["State"])
                     break
                 await asyncio.sleep(PAUSE)
         except EngineError as error:
@@ -298,9 +294,7 @@ class DockerEngine:
 
     async def _remove(self, name: str, container: str) -> None:
         try:
-            await self._client.call(
-                f"remove `{name}`", lambda api: api.remove_container(container, v=True, force=True)
-            )
+            await self._client.call(f"remove `{name}`", lambda api: api.remove_container(container, v=True, force=True))
         except InstanceMissing:
             return
         except EngineError as error:
@@ -318,7 +312,7 @@ class DockerEngine:
         host = address_of(found, found["HostConfig"]["NetworkMode"])
         if not port or host is None:
             state = found["State"]
-            why = "has no network" if state["Running"] else _end_of(state)
+            why = "has no network" if state["Running"] else end_of(state)
             raise EngineError(f"`{name}` cannot be reached: it {why}", hint="see `mcp-compose logs`")
         return HttpEndpoint(f"http://{host}:{port}{path}")
 
@@ -366,12 +360,6 @@ class DockerEngine:
         return await self._networks.usable(spec.network, owner)
 
 
-def container_name(container: Mapping[str, Any]) -> str:
-    """A listed container's own name (links make more names, with more slashes)."""
-    names = [name.lstrip("/") for name in container.get("Names") or () if name.count("/") <= 1]
-    return names[0] if names else ""
-
-
 def _split(things: Iterable[Mapping[str, Any]], owner: Owner) -> tuple[set[str], set[str]]:
     ours: set[str] = set()
     others: set[str] = set()
@@ -382,23 +370,3 @@ def _split(things: Iterable[Mapping[str, Any]], owner: Owner) -> tuple[set[str],
 
 def _is_instance(name: str) -> bool:
     return name.rpartition("-")[2].isdigit()
-
-
-def _marked(spec: InstanceSpec) -> InstanceSpec:
-    """*spec* with what a later run needs to know of it in labels; nothing in them is a value."""
-    marks = [(GRACE_LABEL, f"{spec.stop_grace_period:g}")]
-    if not isinstance(spec.transport, Stdio):
-        marks.append((HTTP_PORT_LABEL, f"{spec.transport.port} {spec.transport.path}"))
-    return replace(spec, labels=(*spec.labels, *marks))
-
-
-def _grace(found: Mapping[str, Any]) -> float:
-    return float((found["Config"].get("Labels") or {}).get(GRACE_LABEL) or 10)
-
-
-def _end_of(state: Mapping[str, Any]) -> str:
-    if state.get("OOMKilled"):
-        return "was ended for using more memory than `mem_limit`"
-    if said := state.get("Error"):
-        return f"could not start: {said}"
-    return exit_reason(state.get("ExitCode"))

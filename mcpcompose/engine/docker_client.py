@@ -42,9 +42,7 @@ class DockerClient:
         self._long = ThreadPoolExecutor(LONG_THREADS, thread_name_prefix="mcp-compose-images")
         self._closing = threading.Event()
 
-    async def call(
-        self, doing: str, work: Callable[[APIClient], Answer], *, values: Values | None = None
-    ) -> Answer:
+    async def call(self, doing: str, work: Callable[[APIClient], Answer], *, values: Values | None = None) -> Answer:
         """Do *work* in a thread; *doing* says what it is in an error, *values* must not show there."""
         if self._closing.is_set():
             raise EngineError(f"cannot {doing}: this engine was let go of")
@@ -112,7 +110,6 @@ class DockerClient:
             return docker.APIClient(self.address.url, version="auto", timeout=TIMEOUT, tls=tls, max_pool_size=THREADS)
         except (docker.errors.DockerException, OSError) as error:
             raise unreachable(self.address, _short(error)) from error
-
 
     def _knock(self) -> None:
         """Try the socket first: the library leaks one that nobody answers."""

@@ -39,9 +39,7 @@ def image_of(spec: InstanceSpec) -> str:
             return source.tag
 
 
-def container_config(
-    spec: InstanceSpec, values: Values, *, secrets: Path | None, internal: bool
-) -> dict[str, Any]:
+def container_config(spec: InstanceSpec, values: Values, *, secrets: Path | None, internal: bool) -> dict[str, Any]:
     """
     The body of the engine's create call.
 

@@ -33,4 +33,3 @@ class Feed:
                 yield await queue.get()
         finally:
             self._followers.remove(entry)
-

@@ -18,6 +18,7 @@ from mcpcompose.errors import McpComposeError
 from mcpcompose.orchestrator.forms import Form, Resolve, launch_forms
 from mcpcompose.orchestrator.loosening import Baseline, loosening_forms, rules
 from mcpcompose.paths import ProjectPaths, private_folder
+from mcpcompose.spec.identity import Owner
 from mcpcompose.spec.project import Project
 
 __all__ = ["Approvals", "Form", "approvals_of", "forms"]
@@ -39,9 +40,9 @@ def forms(
     return (*launch, *loosening_forms(project, baseline))
 
 
-def approvals_of(paths: ProjectPaths) -> Approvals:
-    """The store of one project."""
-    return Approvals(paths.state / "approvals.json")
+def approvals_of(paths: ProjectPaths, owner: Owner) -> Approvals:
+    """The store of one owner's folder, whatever the file there calls the project: a new name must not forget rules."""
+    return Approvals(private_folder(paths.state.parent / owner.id) / "approvals.json")
 
 
 class Approvals:

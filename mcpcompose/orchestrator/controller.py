@@ -39,8 +39,6 @@ Finish = Callable[[], Awaitable[Outcome]]
 """Waits for what a round began; may be left uncalled."""
 
 _NOTHING_SPECIAL: Final = ApplyRequest()
-_SHORTEST_HASH: Final = 8
-"""How much of a form's hash has to be given to approve it."""
 
 
 class Controller:
@@ -273,10 +271,7 @@ class Controller:
         return ready
 
     def _approve(self, pending: tuple[Form, ...], hashes: tuple[str, ...]) -> None:
-        known = {form.hash for form in pending}
-        begun = tuple(wanted for wanted in hashes if len(wanted) >= _SHORTEST_HASH)
-        approved = known if "all" in hashes else {h for h in known if h.startswith(begun)}
-        self._place.approvals.approve([form for form in pending if form.hash in approved])
+        self._place.approvals.approve([form for form in pending if form.hash in hashes])
 
     def _accept(self, ready: Ready, request: ApplyRequest) -> None:
         """*ready* is what is to run from now on."""

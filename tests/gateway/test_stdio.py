@@ -86,6 +86,7 @@ async def test_a_stranger_gets_an_error_and_the_door(stage: Stage, hello: Any) -
     assert "error" in await line.read()
     assert await line.read() is None
     line.writer.close()
+    await line.writer.wait_closed()
     line.writer.close()
 
 
@@ -119,6 +120,7 @@ async def test_what_was_asked_before_a_client_closed_its_side_is_answered(stage:
 
     assert await line.read() == {"jsonrpc": "2.0", "id": 5, "result": {"content": []}}
     assert await line.read() is None
+    line.writer.close()
 
 
 async def test_a_call_ends_soon_when_its_shim_is_killed(stage: Stage) -> None:

@@ -10,9 +10,12 @@ from typing import Any
 from mcpcompose.engine.base import Endpoint, InstanceSpec, ObservedInstance, ObservedState
 from mcpcompose.engine.memory import MemoryEngine, World
 from mcpcompose.engine.programs import Program, echo, hang
+from mcpcompose.errors import ApprovalNeeded
 from mcpcompose.orchestrator.approval import Approvals
 from mcpcompose.orchestrator.controller import Controller
 from mcpcompose.orchestrator.desired import Desired, desired
+from mcpcompose.orchestrator.outcome import Outcome
+from mcpcompose.orchestrator.requests import ApplyRequest
 from mcpcompose.orchestrator.round import Place
 from mcpcompose.redact import Redactor
 from mcpcompose.spec.identity import HASH_LABEL, Owner
@@ -138,6 +141,13 @@ class Stage:
         if isinstance(self.loaded, Exception):
             raise self.loaded
         return self.loaded
+
+    async def apply_approved(self) -> Outcome:
+        """Apply, and approve everything that it names."""
+        try:
+            return await self.controller.apply()
+        except ApprovalNeeded as needed:
+            return await self.controller.apply(ApplyRequest(trust=needed.hashes))
 
     def have(self, **servers: Any) -> None:
         """The file now has these servers."""

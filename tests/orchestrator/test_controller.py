@@ -439,7 +439,7 @@ async def test_a_remote_server_is_attached_with_its_header_values_and_again_when
         )
 
     remote("one-value")
-    await stage.controller.apply(ApplyRequest(trust=("all",)))
+    await stage.apply_approved()
     await stage.controller.look()
     assert stage.serving.story == ["r attached"]
     assert stage.serving.endpoints["r"] == HttpEndpoint("https://mcp.example/mcp", {"X-Key": "Bearer one-value"})

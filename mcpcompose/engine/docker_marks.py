@@ -1,0 +1,45 @@
+"""
+What our containers say of themselves: the marks a later run needs, and what the engine reports, read.
+
+Marks are text about how to stop and reach a container; nothing in them is a value or a setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from mcpcompose.engine.base import InstanceSpec, Stdio
+from mcpcompose.engine.streams import exit_reason
+
+HTTP_PORT_LABEL: Final = "io.mcpcompose.http"
+GRACE_LABEL: Final = "io.mcpcompose.stop-grace"
+
+
+def container_name(container: Mapping[str, Any]) -> str:
+    """A listed container's own name (links make more names, with more slashes)."""
+    names = [name.lstrip("/") for name in container.get("Names") or () if name.count("/") <= 1]
+    return names[0] if names else ""
+
+
+def marked(spec: InstanceSpec) -> InstanceSpec:
+    """*spec* with what a later run needs to know of it in labels; nothing in them is a value."""
+    marks = [(GRACE_LABEL, f"{spec.stop_grace_period:g}")]
+    if not isinstance(spec.transport, Stdio):
+        marks.append((HTTP_PORT_LABEL, f"{spec.transport.port} {spec.transport.path}"))
+    return replace(spec, labels=(*spec.labels, *marks))
+
+
+def grace_of(found: Mapping[str, Any]) -> float:
+    """Seconds that an inspected container may take to stop."""
+    return float((found["Config"].get("Labels") or {}).get(GRACE_LABEL) or 10)
+
+
+def end_of(state: Mapping[str, Any]) -> str:
+    """Why an inspected container does not run, for people."""
+    if state.get("OOMKilled"):
+        return "was ended for using more memory than `mem_limit`"
+    if said := state.get("Error"):
+        return f"could not start: {said}"
+    return exit_reason(state.get("ExitCode"))
