@@ -38,6 +38,9 @@ _LOADER: Final = re.compile(
 HASH_LENGTH: Final = 40
 """Hex digits of a form's hash: whoever writes the file chooses both forms, so half of its bits are what counts."""
 
+_OURS: Final = frozenset({"MCP_COMPOSE_PYPI_RUNNER", "MCP_COMPOSE_NPM_RUNNER"})
+"""Variables that are there to name images, and hold nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -89,7 +92,7 @@ def launch_forms(
     for name, server in project.launched.items():
         found += _host(project, name, server, variables)
         found += _build(project, name, server, digests.get(name, ""))
-        found += _asking(project, name, server)
+        found += _asking(project, name, server, variables)
         found += _widening(project, name, server, resolve)
     for name, server in project.servers.items():
         found += _remote(project, name, server, variables)
@@ -144,7 +147,7 @@ def _build(project: Project, name: str, server: Server, digest: str) -> Iterator
         )
 
 
-def _asking(project: Project, name: str, server: Server) -> Iterator[Form]:
+def _asking(project: Project, name: str, server: Server, variables: Mapping[str, str]) -> Iterator[Form]:
     """Variables in what a registry or an index is asked for: the question itself carries them away."""
     places = {f"servers.{name}.{key}": key for key in ("image", "package", "runner", "platform")}
     if server.package is not None and server.runner is None:
@@ -154,7 +157,7 @@ def _asking(project: Project, name: str, server: Server) -> Iterator[Form]:
     lines = [
         f"asks for {key} {written[place]}{_made_of(project, variable_names(written[place]))}"
         for place, key in places.items()
-        if place in written
+        if place in written and any(variables.get(v) and v not in _OURS for v in variable_names(written[place]))
     ]
     if lines and server.process is None:
         yield form("sending", name, lines)

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -100,7 +101,7 @@ async def test_a_context_that_is_not_the_approved_one_is_not_built(docker_bench:
     base = docker_bench.spec().source
     assert isinstance(base, RegistryImage)
     (tmp_path / "Dockerfile").write_text(f"FROM {base.ref}\n")
-    source = BuiltImage("mcp-compose-test/changed:1", tmp_path, digest="0" * 64)
+    source = BuiltImage(f"mcp-compose-test/changed:{uuid4().hex[:8]}", tmp_path, digest="0" * 64)
     engine = docker_bench.engine()
 
     with pytest.raises(BuildFailed, match="changed while it was sent"):

@@ -15,7 +15,11 @@ from mcpcompose.orchestrator.forms import Form, form
 from mcpcompose.orchestrator.loosening import loosening_forms, rules
 
 OPEN = {"image": "acme/one:1", "network": "open"}
-KEYS = {"AWS_SECRET_ACCESS_KEY": "AKIA-very-secret", "GITHUB_TOKEN": "ghp_ordinary"}
+KEYS = {
+    "AWS_SECRET_ACCESS_KEY": "AKIA-very-secret",
+    "GITHUB_TOKEN": "ghp_ordinary",
+    "MCP_COMPOSE_PYPI_RUNNER": "mine:1",
+}
 
 
 class Repository:
@@ -61,6 +65,13 @@ def test_a_variable_in_what_a_registry_is_asked_for_needs_approval_and_is_not_sh
     assert found.kind == "sending"
     assert "${AWS_SECRET_ACCESS_KEY}" in found.text
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in found.text
+
+
+def test_a_default_carries_nothing_away_and_neither_do_our_own_variables(repository: Repository) -> None:
+    ours = {"pypi": "${MCP_COMPOSE_PYPI_RUNNER:-python:3}"}
+
+    assert repository.forms({"a": {"image": "x:${NOT_SET_ANYWHERE:-1}"}}) == ()
+    assert repository.forms({"a": {"package": "pypi:x"}}, runners=ours) == ()
 
 
 def test_a_variable_in_the_runner_of_all_packages_needs_approval(repository: Repository) -> None:
