@@ -10,8 +10,9 @@ import msgspec
 
 from mcpcompose.errors import UpstreamError
 from mcpcompose.upstream.base import Era, ServerLists
-from mcpcompose.upstream.connection import Connection, ask
-from mcpcompose.upstream.wire import DEEPEST, HANDSHAKE_VERSIONS, MODERN_VERSIONS, OWN_INFO, deeper
+from mcpcompose.upstream.call import Call
+from mcpcompose.upstream.connection import Connection, ask, unreachable
+from mcpcompose.upstream.wire import DEEPEST, HANDSHAKE_VERSIONS, MODERN_VERSIONS, deeper, own_info
 
 EraSetting = Literal["auto", "legacy", "modern"]
 _PAGES: Final = 200
@@ -57,6 +58,8 @@ async def greet(connection: Connection, setting: EraSetting, remembered: Era | N
         result = await _first_words(connection, era, refusals)
         if result is not None:
             return _greeting(connection, era, result)
+        if unreachable(connection):
+            break  # nobody listens yet, which says nothing about the era
     raise UpstreamError("; ".join(refusals))
 
 
@@ -76,7 +79,7 @@ async def _first_words(connection: Connection, era: Era, refusals: list[str]) ->
 
 
 def _initialize_params() -> dict[str, Any]:
-    return {"protocolVersion": HANDSHAKE_VERSIONS[-1], "capabilities": {}, "clientInfo": OWN_INFO}
+    return {"protocolVersion": HANDSHAKE_VERSIONS[-1], "capabilities": {}, "clientInfo": own_info()}
 
 
 def _greeting(connection: Connection, era: Era, result: dict[str, Any]) -> Greeting:
@@ -168,6 +171,22 @@ def _page(data: bytes, method: str, member: str) -> tuple[list[dict[str, Any]], 
     if deeper(items, DEEPEST):
         items = [item for item in items if not deeper(item, DEEPEST)]
     return items, cursor if isinstance(cursor, str) else None
+
+
+def subscribe(connection: Connection, greeting: Greeting) -> Call | None:
+    """Ask a modern server to say when its lists change."""
+    if greeting.era is not Era.MODERN:
+        return None
+    wanted = {
+        f"{kind}ListChanged": True
+        for kind in ("tools", "prompts", "resources")
+        if isinstance(offer := greeting.capabilities.get(kind), dict) and offer.get("listChanged") is True
+    }
+    if not wanted:
+        return None
+    call = Call("subscriptions/listen", {"notifications": wanted}, idle=None, total=None)
+    connection.begin(call)
+    return call
 
 
 def error_text(error: bytes | None) -> str:
