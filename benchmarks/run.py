@@ -42,6 +42,7 @@ class Row:
     what: str
     bound: str
     measured: str
+    is_held: bool
 
 
 @contextmanager
@@ -84,7 +85,12 @@ def unchanged_up() -> Iterator[Row]:
         before = view.traces()
         runs = sorted(timed(workspace.up) for _ in range(5))
         touched = sum(1 for name, trace in view.traces().items() if before.get(name) != trace)
-        yield Row("`up` again, 20 servers unchanged", "< 1 s, 0 touched", f"{median(runs):.2f} s, {touched} touched")
+        yield Row(
+            "`up` again, 20 servers unchanged",
+            "< 1 s, 0 touched",
+            f"{median(runs):.2f} s, {touched} touched",
+            is_held=median(runs) < 1 and touched == 0,
+        )
 
 
 def first_up() -> Iterator[Row]:
@@ -109,6 +115,7 @@ def first_up() -> Iterator[Row]:
         "first `up` of 20 servers",
         f"<= {bound:.2f} s (engine's own {median(theirs):.2f} s + 20 %)",
         f"{median(ours):.2f} s",
+        is_held=median(ours) <= bound,
     )
 
 
@@ -158,6 +165,7 @@ def hundred() -> Iterator[Row]:
             "100 stdio container servers at once",
             "all ready",
             f"{states.count('ready')} ready in {took:.1f} s, {len(view.running())} run, gateway {memory:.0f} MiB",
+            is_held=states.count("ready") == len(view.running()) == 100,
         )
 
 
@@ -186,6 +194,7 @@ def cached_lists() -> Iterator[Row]:
             "`up` to `tools/list`, lists cached, 20 servers",
             "< 1 s",
             f"{took:.2f} s, {len(answer)} tools, servers {'/'.join(sorted(states))}",
+            is_held=took < 1,
         )
 
 
@@ -222,6 +231,7 @@ def save_to_effect() -> Iterator[Row]:
             "save -> effect (replace one of 6)",
             "< 0.5 s beyond the container's own",
             f"{median(figures):.2f} s, alone {median(alone):.2f} s, beyond {beyond:.2f} s; untouched kept: {kept}",
+            is_held=beyond < 0.5 and kept,
         )
         figures = []
         with httpx2.Client(headers=headers) as http:
@@ -231,7 +241,12 @@ def save_to_effect() -> Iterator[Row]:
                 started = time.perf_counter()
                 until(lambda n=number: any(t["name"] == f"c__say{n}" for t in _tools(http, url)), "the name", 60)
                 figures.append(time.perf_counter() - started)
-        yield Row("save -> effect (a renamed tool, no container)", "< 0.5 s", f"{median(figures):.2f} s")
+        yield Row(
+            "save -> effect (a renamed tool, no container)",
+            "< 0.5 s",
+            f"{median(figures):.2f} s",
+            is_held=median(figures) < 0.5,
+        )
 
 
 def _replace_natively(view: Containers, name: str) -> float:
@@ -283,6 +298,7 @@ def calls() -> Iterator[Row]:
             "small `tools/call`, 16 callers",
             "-",
             f"{number / took:.0f} calls/s, p99 {p99:.1f} ms, gateway {cpu:.2f} ms CPU per call",
+            is_held=True,
         )
 
 
@@ -325,7 +341,7 @@ def help_text() -> Iterator[Row]:
     """The command line's own start."""
     with project() as (workspace, _view):
         runs = [timed(lambda: workspace.run("--help")) for _ in range(7)]
-        yield Row("`mcp-compose --help`", "< 0.2 s", f"{median(runs):.2f} s")
+        yield Row("`mcp-compose --help`", "< 0.2 s", f"{median(runs):.2f} s", is_held=median(runs) < 0.2)
 
 
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -340,21 +356,25 @@ ROWS: dict[str, Callable[[], Iterator[Row]]] = {
 
 
 def main(names: list[str]) -> int:
-    """Print the table; 1 when a row could not be measured."""
-    failed = False
+    """Print the whole table; 1 when a row is over its bound or could not be measured."""
+    failed: list[str] = []
     lines = ["| check | bound | measured |", "|---|---|---|"]
     for name in names or list(ROWS):
         try:
             for row in ROWS[name]():
-                lines.append(f"| {row.what} | {row.bound} | {row.measured} |")
+                lines.append(f"| {row.what} | {row.bound} | {row.measured}{'' if row.is_held else ' **over**'} |")
                 print(lines[-1], file=sys.stderr, flush=True)
+                failed += [] if row.is_held else [f"{row.what}: {row.measured}, bound {row.bound}"]
         except AssertionError as error:
-            failed = True
-            lines.append(f"| {name} | - | not measured: {str(error).splitlines()[0][:200]} |")
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            failed.append(f"{name}: not measured: {reason}")
+            lines.append(f"| {name} | - | not measured: {reason} |")
             print(error, file=sys.stderr)
     print("\n".join(lines))
     print(f"\nImage: `{BASE_IMAGE}`; engine {docker.from_env().version()['Version']}.")
-    return int(failed)
+    for line in failed:
+        print(f"bench: failed: {line}", file=sys.stderr)
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -80,6 +81,11 @@ class Engines:
             self._made[key] = make_engine(kind, self._place.paths, self._log, self.environ)
         return self._made[key]
 
+    async def let_go(self, engine: Engine) -> None:
+        """Let go of one; when it is wanted again, it is made again."""
+        self._made = {key: made for key, made in self._made.items() if made is not engine}
+        await engine.close()
+
     async def close(self) -> None:
         """Let go of all."""
         for engine in self._made.values():
@@ -96,7 +102,7 @@ class Context:
         self.redactor = Redactor()
         self.logs = ServerLogs(self.paths.logs, self.redactor, project=place.name)
         self.engines = Engines(place, self.logs)
-        self.source = Source(place)
+        self.source = Source(place, engines=self.engines)
         self.gateway = ProjectGateway(
             cache=self.paths.tool_lists,
             tokens=Tokens(token_file(self.paths)),
@@ -110,6 +116,7 @@ class Context:
             serving=self.serving,
             place=orchestrator_place(place, self.redactor),
             host=place.options.environ,
+            let_go=self.engines.let_go,
         )
 
     async def _restart(self, server: str) -> Endpoint:
@@ -124,19 +131,22 @@ class Context:
 
 
 class Source:
-    """What is loaded: the files of the last `up`. Without *watch* they are read once for it."""
+    """
+    The files of one `up`, whose request is *wire*; without `watch` in it they are read once.
 
-    def __init__(self, place: Place) -> None:
-        self.wire: Mapping[str, Any] = place.wire()
-        self.watch = True
+    *engines* are told the environment of that `up` whenever its files are loaded.
+    """
+
+    def __init__(self, place: Place, wire: Mapping[str, Any] | None = None, engines: Engines | None = None) -> None:
+        self.wire: Mapping[str, Any] = place.wire() if wire is None else wire
+        self.watch = bool(self.wire.get("watch", True))
+        self._engines = engines
         self._loaded: Loaded | None = None
-
-    def forget(self) -> None:
-        """Read them anew the next time."""
-        self._loaded = None
 
     async def load(self) -> Loaded:
         """Load them, in a thread. Raises `FileProblems`."""
+        if self._engines is not None:
+            self._engines.environ = self.wire["environ"]
         if self._loaded is not None and not self.watch:
             return self._loaded
         from mcpcompose.config.load import load
@@ -171,10 +181,11 @@ class ListeningGateway:
         else:
             port = gateway.port or self._at[1]
         self._gateway.declare(project, fingerprints)
-        if (gateway.listen, port) == self._at:
+        at = (_same_host(gateway.listen), port)
+        if at == self._at:
             self.problem = None
             return
-        before, self._at = self._at, (gateway.listen, port)
+        before, self._at = self._at, at
         opening = self._open(project, port, self._opening, before)
         self._opening = asyncio.get_running_loop().create_task(opening)
 
@@ -203,6 +214,16 @@ class ListeningGateway:
             return
         self.problem = None
         remember(self._place, lambda record: record.listening(url, None if project.gateway.port else port))
+
+
+def _same_host(listen: str) -> str:
+    """One name for the ways to write one address: our own port is not bound twice."""
+    if listen == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(listen.strip("[]")))
+    except ValueError:
+        return listen
 
 
 def remember(place: Place, change: Callable[[Record], Record]) -> None:

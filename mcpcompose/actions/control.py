@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import replace
 from typing import Any, Final
 
-from mcpcompose.actions.context import Context, remember
+from mcpcompose.actions.context import Context, Source, remember
 from mcpcompose.actions.report import plan_as_json, problem_as_json, server_as_json, step_as_json
 from mcpcompose.actions.version import version_number
 from mcpcompose.auth.tokens import DEFAULT_PROFILE
 from mcpcompose.config.watch import changes
-from mcpcompose.errors import McpComposeError
-from mcpcompose.orchestrator.outcome import OnEvent, Outcome
+from mcpcompose.errors import GatewayNotRunning, McpComposeError
+from mcpcompose.log import fields
+from mcpcompose.orchestrator.controller import Finish
+from mcpcompose.orchestrator.outcome import OnEvent, Outcome, reason_of
 from mcpcompose.orchestrator.requests import ApplyRequest
-from mcpcompose.upstream.base import State
+from mcpcompose.upstream.base import State, Status
 
 Json = Mapping[str, Any]
 _log: Final = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ _SEE_LOG: Final = "please report it with what `mcp-compose logs gateway` shows"
 _LOOK_EVERY: Final = 0.02
 _UNSETTLED: Final = frozenset({State.WAITING, State.STARTING})
 _FINE: Final = frozenset({State.READY, State.STOPPED})
+_ROUNDS_AGAIN: Final = 1.0
 _SPARE: Final = 5.0
 """Seconds beyond the longest `timeouts.start` until a server that has not settled is left to itself."""
 
@@ -44,6 +47,8 @@ class GatewayControl:
         self._actions: set[asyncio.Task[Outcome]] = set()
         self._was_asked = False
         self.has_applied = False
+        self._turn = asyncio.Lock()
+        self._going_down = False
         self._is_down = False
         self._rounds: asyncio.Task[None] | None = None
         self._since = time.time()
@@ -110,17 +115,9 @@ class GatewayControl:
 
     async def down(self, request: Json) -> AsyncIterator[Json]:
         """Take everything down and end."""
-        await self._stop_rounds()
         volumes = request.get("volumes") is True
-        self._is_down = True
-        async for event in self._doing(lambda tell: self._controller.down(volumes=volumes, on_event=tell)):
-            if isinstance(event, Outcome):
-                if event.ok:
-                    remember(self._context.place, lambda record: replace(record, engines=()))
-                yield self._done(event, changed=bool(event.plan))
-            else:
-                yield event
-        self.ended.set()
+        async for event in self._doing(lambda tell: self._take_down(volumes, tell)):
+            yield self._done(event, changed=bool(event.plan)) if isinstance(event, Outcome) else event
 
     def start(self, servers: Sequence[str]) -> AsyncIterator[Json]:
         """Start servers; none named means all."""
@@ -167,11 +164,11 @@ class GatewayControl:
 
     async def stop_everything(self, on_event: OnEvent) -> None:
         """Stop every server; what they ran in stays, until `down`. What is still being done is broken off."""
-        await self._stop_rounds()
         if unfinished := tuple(self._actions):
             for task in unfinished:
                 task.cancel()
             await asyncio.wait(unfinished)
+        await self._stop_rounds()
         project = self._controller.status().project
         if project is not None and not self._is_down:
             await self._controller.stop(project.servers, on_event)
@@ -179,37 +176,70 @@ class GatewayControl:
     # --- how -------------------------------------------------------------------------------------------------------
 
     async def _apply(self, request: Json, tell: OnEvent) -> Outcome:
+        async with self._turn:
+            self._refuse_while_going_down()
+            finish = await self._begin(request, tell)
+        outcome = await finish()
+        # What it began is called off by a `down` that came meanwhile.
+        self._refuse_while_going_down()
+        return outcome
+
+    async def _begin(self, request: Json, tell: OnEvent) -> Finish:
+        """Begin to serve the files of *request*; what was served before stays where they cannot be used."""
         context = self._context
-        asked = ApplyRequest(load=context.source.load, host=request["environ"], trust=tuple(request.get("trust", ())))
-        before = context.source.wire, context.source.watch, context.engines.environ
-        context.source.wire = request
-        context.source.watch = bool(request.get("watch", True))
-        context.source.forget()
-        context.engines.environ = request["environ"]
+        source = Source(context.place, request, context.engines)
+        asked = ApplyRequest(load=source.load, host=request["environ"], trust=tuple(request.get("trust", ())))
         try:
             finish = await self._controller.begin(asked, tell)
+            context.source = source
+        finally:
+            context.engines.environ = context.source.wire["environ"]
+        try:
             await context.serving.opened()
-        except McpComposeError:
+            self.has_applied = True
+            remember(context.place, lambda record: replace(record, files=tuple(request["files"])))
+        finally:
+            # From now on, not from when everything is up: an image that takes minutes keeps no change of the file
+            # waiting.
             if self.has_applied:
-                context.source.wire, context.source.watch, context.engines.environ = before
-            raise
-        self.has_applied = True
-        remember(context.place, lambda record: replace(record, files=tuple(request["files"])))
-        # From now on, not from when everything is up: an image that takes minutes keeps no change of the file waiting.
-        await self._start_rounds()
-        return await finish()
+                await self._start_rounds()
+        return finish
+
+    async def _take_down(self, volumes: bool, tell: OnEvent) -> Outcome:
+        """Take everything down and end, whoever still listens; where that cannot be, go on as before."""
+        self._going_down = True
+        async with self._turn:
+            await self._stop_rounds()
+            try:
+                outcome = await self._controller.down(volumes=volumes, on_event=tell)
+            except Exception:
+                self._going_down = False
+                if self.has_applied:
+                    await self._start_rounds()
+                    self._controller.wake()
+                raise
+            self._is_down = outcome.ok
+            if outcome.ok:
+                try:
+                    remember(self._context.place, lambda record: replace(record, engines=()))
+                except OSError as error:  # the next `down` asks the engines in vain, and that is all
+                    _log.warning("record not written", extra=fields(reason=str(error)))
+            self.ended.set()
+            return outcome
+
+    def _refuse_while_going_down(self) -> None:
+        if self._going_down:
+            raise GatewayNotRunning("the project is being taken down", hint="try again when that is done")
 
     async def _planned(self, request: Json) -> Json:
-        from mcpcompose.actions.context import Source
-
-        source = Source(self._context.place)
-        source.wire = request
+        source = Source(self._context.place, request)
         preview = await self._controller.preview(ApplyRequest(load=source.load, host=request["environ"]))
         return {"event": "plan", **plan_as_json(preview)}
 
     async def _per_server(
         self, action: Callable[[Sequence[str], OnEvent], Awaitable[Outcome]], servers: Sequence[str]
     ) -> AsyncIterator[Json]:
+        self._refuse_while_going_down()
         project = self._controller.status().project
         chosen = tuple(servers or (project.servers if project else ()))
         async for event in self._doing(lambda tell: action(chosen, tell)):
@@ -278,8 +308,8 @@ class GatewayControl:
     def _done(self, outcome: Outcome, *, changed: bool, only: frozenset[str] | None = None) -> Json:
         redact = self._context.redactor.text
         statuses = [one for one in self._context.gateway.status() if only is None or one.server in only]
-        failed = {one.server: one.reason or str(one.state) for one in statuses if one.state not in _FINE}
-        failed |= {server: redact(error.message) for server, error in outcome.errors.items()}
+        failed = {one.server: _why(one) for one in statuses if one.state not in _FINE}
+        failed |= {server: redact(reason_of(error)) for server, error in outcome.errors.items()}
         project = self._controller.status().project
         return {
             "event": "done",
@@ -294,8 +324,22 @@ class GatewayControl:
     async def _start_rounds(self) -> None:
         """Follow the engine's events and a timer, and the files if they are watched."""
         await self._stop_rounds()
-        watched = changes(self._controller.files) if self._context.source.watch else None
-        self._rounds = asyncio.create_task(self._controller.run(watched), name="rounds")
+        self._rounds = asyncio.create_task(self._keep_rounds(), name="rounds")
+
+    async def _keep_rounds(self) -> None:
+        """Rounds until cancelled; when they break, they begin again after a while."""
+        while True:
+            watched = changes(self._controller.files) if self._context.source.watch else None
+            rounds = asyncio.create_task(self._controller.run(watched), name="look")
+            try:
+                await asyncio.wait({rounds})
+            finally:
+                rounds.cancel()
+                await asyncio.gather(rounds, return_exceptions=True)
+            # Unseen, it would keep every change of the file from taking effect.
+            _log.error("rounds ended", exc_info=None if rounds.cancelled() else rounds.exception())
+            await asyncio.sleep(_ROUNDS_AGAIN)
+            self._controller.wake()
 
     async def _stop_rounds(self) -> None:
         if self._rounds is None:
@@ -303,3 +347,9 @@ class GatewayControl:
         self._rounds.cancel()
         await asyncio.wait({self._rounds})
         self._rounds = None
+
+
+def _why(status: Status) -> str:
+    """Why a server does not serve, and where its own last words are."""
+    reason = status.reason or str(status.state)
+    return f"{reason}; see `mcp-compose logs {status.server}`" if "exited" in reason and "`" not in reason else reason

@@ -13,6 +13,8 @@ from mcpcompose.errors import McpComposeError, UsageError
 if TYPE_CHECKING:
     from mcpcompose.config.load import Loaded
     from mcpcompose.engine.base import Engine, ImageSource
+    from mcpcompose.orchestrator.approval import Form
+    from mcpcompose.spec.server import Server
 
 _KINDS = {"pull": ("image", "package"), "build": ("build",)}
 
@@ -21,7 +23,8 @@ def refresh(place: Place, verb: str, servers: Sequence[str], on_event: Callable[
     """
     `pull` images and packages, or `build` images, of *servers* (none named: all that have one).
 
-    Returns what failed, with reasons. Raises `ApprovalNeeded` before anything runs that was not approved.
+    Returns what failed, with reasons. Raises `ApprovalNeeded` before anything runs that was not approved, `UsageError`
+    for a server that has nothing of the kind, `EngineUnreachable`.
     """
     from mcpcompose.actions.config import load
     from mcpcompose.actions.direct import run
@@ -36,8 +39,16 @@ def _chosen(loaded: Loaded, verb: str, asked: Sequence[str]) -> list[str]:
     for name in asked:
         if name not in declared:
             raise UsageError(f"there is no server `{name}`", hint=f"there are {', '.join(declared)}")
-    kinds = _KINDS[verb]
-    return [name for name in asked or declared if any(getattr(declared[name], kind) is not None for kind in kinds)]
+    chosen = [name for name in asked or declared if _has(declared[name], verb)]
+    if asked and (others := [name for name in asked if name not in chosen]):
+        message = "\n".join(f"server `{name}` has nothing to {verb}" for name in others)
+        kinds = " or ".join(f"`{kind}`" for kind in _KINDS[verb])
+        raise UsageError(message, hint=f"`{verb}` is for servers with {kinds}")
+    return chosen
+
+
+def _has(server: Server, verb: str) -> bool:
+    return any(getattr(server, kind) is not None for kind in _KINDS[verb])
 
 
 async def _refresh(
@@ -47,16 +58,24 @@ async def _refresh(
     from mcpcompose.orchestrator.desired import desired
     from mcpcompose.orchestrator.round import build_digests, raise_pending, unapproved
 
-    waiting = [form for form in await unapproved(loaded, place_of(place)) if form.subject in chosen]
+    waiting = [form for form in await unapproved(loaded, place_of(place)) if _concerns(form, loaded, chosen)]
     if waiting:
         raise_pending(tuple(waiting))
     wanted = desired(loaded.project, place.owner, digests=await build_digests(loaded.project))
     failed: dict[str, str] = {}
-    async with engine_of(place, loaded.project.engine) as engine, asyncio.TaskGroup() as group:
-        for server, source in wanted.images:
-            if server in chosen:
-                group.create_task(_one(engine, server, source, on_event, failed))
+    async with engine_of(place, loaded.project.engine) as engine:
+        await engine.check()
+        async with asyncio.TaskGroup() as group:
+            for server, source in wanted.images:
+                if server in chosen:
+                    group.create_task(_one(engine, server, source, on_event, failed))
     return failed
+
+
+def _concerns(form: Form, loaded: Loaded, chosen: Sequence[str]) -> bool:
+    """Whether it could matter to one of *chosen*: everything but what belongs to another server."""
+    is_of_server = form.subject in loaded.project.servers and not form.kind.startswith("secret")
+    return form.subject in chosen or not is_of_server
 
 
 async def _one(

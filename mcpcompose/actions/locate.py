@@ -21,6 +21,7 @@ from mcpcompose.paths import ProjectPaths, machine_id, project_paths
 from mcpcompose.spec.identity import Owner, owner_id
 
 if TYPE_CHECKING:
+    from mcpcompose.actions.record import Record
     from mcpcompose.config.load import Request
 
 FILE_NAMES: Final = ("mcp-compose.yaml", "mcp-compose.yml")
@@ -64,7 +65,11 @@ class Place:
 
 
 def locate(options: Options) -> Place:
-    """The project that *options* name. Raises `UsageError` when there is no file, or no such one."""
+    """
+    The project that *options* name. Raises `UsageError` when there is no file, or no such one.
+
+    One whose file was deleted is still found while something of it is left, to be looked at and taken down.
+    """
     check_engine(options.engine)
     if options.files:
         files = tuple(absolute(options.directory, file) for file in options.files)
@@ -72,7 +77,12 @@ def locate(options: Options) -> Place:
             if not file.exists() and not file.parent.is_dir():
                 raise UsageError(f"there is no file `{file}`")
     else:
-        files = (find_file(options.directory),)
+        try:
+            files = (find_file(options.directory),)
+        except UsageError:
+            if (found := _without_file(options)) is None:
+                raise
+            return found
     directory = Path(os.path.realpath(files[0].parent))
     name = options.project_name or declared_name(files, options.environ)
     if name is None:
@@ -88,6 +98,41 @@ def place(files: tuple[Path, ...], directory: Path, name: str, options: Options)
     """The place of a project whose directory and name are known."""
     owner = Owner(name, owner_id(machine_id(), os.getuid(), directory))
     return Place(files, directory, name, owner, project_paths(folder_name(owner), options.environ), options)
+
+
+def _without_file(options: Options) -> Place | None:
+    """
+    What is left of the project of this name, or else of this folder; None when nothing is.
+
+    Raises `UsageError` when it could be one of several.
+    """
+    from mcpcompose.actions.lock import holder
+    from mcpcompose.actions.record import records
+
+    here = Path(os.path.realpath(options.directory))
+    found = [
+        made
+        for folder, record in records(options.environ)
+        if record.name == (options.project_name or record.name)
+        and (options.project_name is not None or Path(record.directory) in (here, *here.parents))
+        and (record.engines or holder(project_paths(folder, options.environ)) is not None)
+        and _NAME.fullmatch(record.name)
+        and (made := _of_record(record, options)).paths == project_paths(folder, options.environ)
+    ]
+    nearest = [one for one in found if one.directory == here] or found
+    if len(nearest) > 1:
+        several = ", ".join(f"`{one.name}` in `{one.directory}`" for one in nearest)
+        raise UsageError(
+            f"there is no `{FILE_NAMES[0]}` here, and several projects are left: {several}",
+            hint="name one with `--project-name`, in its folder",
+        )
+    return nearest[0] if nearest else None
+
+
+def _of_record(record: Record, options: Options) -> Place:
+    directory = Path(record.directory)
+    files = tuple(map(Path, record.files)) or (directory / FILE_NAMES[0],)
+    return place(files, directory, record.name, options)
 
 
 def folder_name(owner: Owner) -> str:

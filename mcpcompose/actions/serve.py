@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -19,7 +20,7 @@ from mcpcompose.actions.locate import Place, place
 from mcpcompose.actions.lock import held
 from mcpcompose.actions.options import Options
 from mcpcompose.actions.spawn import TAKEN
-from mcpcompose.errors import GatewayRunning, McpComposeError
+from mcpcompose.errors import GatewayNotRunning, GatewayRunning, McpComposeError
 
 if TYPE_CHECKING:
     from mcpcompose.actions.admin_client import Event
@@ -111,8 +112,9 @@ async def _until_ended(control: GatewayControl, work: Coroutine[Any, Any, None])
 
 
 async def _first_round(control: GatewayControl, first: Event, on_event: OnEvent, serving: OnEvent) -> None:
-    async for event in control.apply(first):
-        (serving if event.get("event") == "done" else on_event)(event)
+    with suppress(GatewayNotRunning):  # a `down` that came meanwhile ends it, or fails and leaves it
+        async for event in control.apply(first):
+            (serving if event.get("event") == "done" else on_event)(event)
 
 
 async def _given_something(control: GatewayControl) -> None:

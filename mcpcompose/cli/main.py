@@ -20,6 +20,8 @@ from mcpcompose.cli.problems import show_error
 from mcpcompose.errors import McpComposeError
 
 INTERRUPTED: Final = 130
+COMPLETE_VARIABLE: Final = "_MCP_COMPOSE_COMPLETE"
+"""Set by a shell that asks what could come next, in a way of its own."""
 _CLICK_ERROR: Final[type[Any]] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
@@ -30,6 +32,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> 
     try:
         from mcpcompose.cli.app import application
 
+        if environ.get(COMPLETE_VARIABLE):
+            from typer.completion import completion_init  # type: ignore[attr-defined]  # what typer itself calls
+
+            completion_init()
         return guarded(lambda: _run(application(), hoisted(arguments), output), output, environ)
     finally:
         _flush()

@@ -72,12 +72,12 @@ def _remarks(report: Mapping[str, Any], output: Output) -> None:
             output.error_lines(problem["message"])
             if problem["position"]:
                 output.detail(f"  --> {problem['position']}")
+            if problem.get("hint"):
+                output.hint(problem["hint"])
         if report["problem"].get("hint"):
             output.hint(report["problem"]["hint"])
     for one in report["unapproved"]:
-        output.warning(
-            f"waits for approval: {one['kind']} {one['subject']} ({one['hash'][:12]}); see `mcp-compose trust`"
-        )
+        output.warning(f"waits for approval: {one['kind']} {one['subject']} ({one['hash']}); see `mcp-compose trust`")
 
 
 def _age(seconds: float) -> str:

@@ -47,11 +47,25 @@ def bind(tree: Map, variables: Mapping[str, str], quiet: Iterable[Path] = ()) ->
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
         problems.extend(_problems(details, tree, variables, frozenset(incomplete)))
-        for detail in details:
-            part = real_path(tree, detail["loc"])[: _DROPPED.get(str(detail["loc"][0]), 1) if detail["loc"] else 0]
-            incomplete.add(part[:2])
-            while not _drop(data, part):
-                part = part[:-1]
+        parts = dict.fromkeys(_part(detail, tree) for detail in details)
+        incomplete.update(part[:2] for part in parts)
+        dropped = [_drop(data, part) for part in parts]
+        if not any(dropped):
+            _drop_around(data, parts)
+
+
+def _part(detail: ErrorDetails, tree: Map) -> Path:
+    """What is left out because of one complaint."""
+    loc = detail["loc"]
+    return real_path(tree, loc)[: _DROPPED.get(str(loc[0]), 1)] if loc else ()
+
+
+def _drop_around(data: Any, parts: Iterable[Path]) -> None:
+    """What is missing cannot be left out: what it is missing in goes."""
+    for part in parts:
+        around = part
+        while not _drop(data, around):
+            around = around[:-1]
 
 
 def plain(node: Node, shape: Shape, path: Path) -> Any:

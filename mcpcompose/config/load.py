@@ -16,6 +16,7 @@ from typing import Any, Final
 from mcpcompose.config.bind import Bound, bind
 from mcpcompose.config.check import check
 from mcpcompose.config.complete import Completion, narrowed, with_default
+from mcpcompose.config.dangers import dangerous
 from mcpcompose.config.include import Documents
 from mcpcompose.config.interpolate import Interpolation, is_deferred
 from mcpcompose.config.merge import clean, merge
@@ -164,6 +165,7 @@ class _Build:
         file, values = self._completed(bound.file, kept)
         engine = _engine(self.request, bound)
         self.problems.extend(check(file, tree, engine, self.variables))
+        self.problems.extend(self._dangers(file, tree, engine))
         self.problems[:] = map(interpolation.as_written, self.problems)
         if self.problems:
             return None
@@ -179,6 +181,11 @@ class _Build:
         self.real.update(completion.real)
         self.problems.extend(completion.problems)
         return file.model_copy(update={"servers": servers, "secrets": secrets}), completion.values
+
+    def _dangers(self, file: ComposeFile, tree: Map, engine: EngineKind) -> Iterator[Problem]:
+        """Nothing that `process` refuses anyway."""
+        if engine != "process":
+            yield from dangerous(file.servers, tree, home=self.request.home, directory=self.directory, real=self.real)
 
     def _project(self, file: ComposeFile, engine: EngineKind, tree: Map) -> Project:
         servers: Mapping[str, Server] = file.servers

@@ -12,6 +12,7 @@ from mcpcompose.config.tree import Path as TreePath
 from mcpcompose.config.wording import closest
 from mcpcompose.errors import Position, UsageError
 from mcpcompose.spec.project import Project
+from mcpcompose.spec.server import Server
 
 HARDENED: Final = {
     "read_only": "a read-only root",
@@ -67,9 +68,18 @@ def origin(project: Project, tree: Node, key: str) -> Origin:
     value: Any = printable(project, tree, defaults=True)
     for index, part in enumerate(path):
         value = _child(value, part, path[: index + 1], key)
+    if value is None and len(path) == 3 and (path[0], path[2]) == ("servers", "network"):  # noqa: PLR2004
+        value = _default_network(project, project.servers[str(path[1])])
     position = key_position(tree, path) if find(tree, path) is not None else None
     relaxed = HARDENED.get(str(path[2])) if len(path) == 3 and path[0] == "servers" and position else None  # noqa: PLR2004
     return Origin(key, value, position, relaxed if relaxed and _is_relaxed(project, path) else None)
+
+
+def _default_network(project: Project, server: Server) -> str | None:
+    """What a container has without a `network`; what is no container has none of its own."""
+    if server.process is not None or server.url is not None or project.engine == "process":
+        return None
+    return "isolated" if server.http else "none"
 
 
 def _is_relaxed(project: Project, path: TreePath) -> bool:

@@ -8,6 +8,7 @@ are seen; what counts is what the files are afterwards, so that noise next to th
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -15,11 +16,14 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
+from mcpcompose.log import fields
+
 _DEBOUNCE_MS: Final = 60
 _STEP_MS: Final = 20
 _LOOK_AGAIN_MS: Final = 500
 """Where the system reports nothing (network file systems, a folder swapped at the wrong moment)."""
 _MAX_LINKS: Final = 40
+_log: Final = logging.getLogger(__name__)
 
 Signature = tuple[int, int, int, int] | None
 
@@ -47,6 +51,12 @@ async def _changes(files: Callable[[], Iterable[Path]], known: dict[Path, Signat
                         break
         except FileNotFoundError:
             continue  # a folder went between looking and watching
+        except OSError as error:  # such as no more inotify watches for this user
+            _log.warning("files are looked at instead of watched", extra=fields(reason=str(error)))
+            while True:
+                await asyncio.sleep(_LOOK_AGAIN_MS / 1000)
+                if changed := _compare(files(), known):
+                    yield changed
 
 
 async def _wake_ups(folders: Mapping[Path, tuple[int, int]]) -> AsyncGenerator[None]:

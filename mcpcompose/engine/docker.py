@@ -38,10 +38,19 @@ from mcpcompose.engine.docker_events import events
 from mcpcompose.engine.docker_host import find
 from mcpcompose.engine.docker_http import post
 from mcpcompose.engine.docker_images import DockerImages
-from mcpcompose.engine.docker_marks import HTTP_PORT_LABEL, container_name, end_of, grace_of, marked
+from mcpcompose.engine.docker_marks import (
+    HTTP_PORT_LABEL,
+    container_name,
+    end_of,
+    grace_of,
+    is_instance,
+    marked,
+    split,
+)
 from mcpcompose.engine.docker_networks import DockerNetworks, refuse_not_ours
 from mcpcompose.engine.ownership import hash_of, owner_of, refuse_other_configuration, server_of
-from mcpcompose.errors import EngineError, InstanceMissing, NameTaken
+from mcpcompose.engine.sendable import refuse_unsendable
+from mcpcompose.errors import EngineError, InstanceMissing, McpComposeError, NameTaken
 from mcpcompose.paths import ProjectPaths
 from mcpcompose.spec.identity import Owner
 
@@ -63,6 +72,8 @@ class DockerEngine:
         self._paths = paths
         self._log = log
         self._owners: frozenset[Owner] = frozenset()
+        self._swept = False
+        self._creating: set[str] = set()
         self._streams: dict[str, AttachedStream] = {}
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -81,6 +92,7 @@ class DockerEngine:
         """One snapshot; *names* are the names to look up for other owners, *images* the references to resolve."""
         self._owners |= {owner}
         call = self._client.call
+        secrets = frozenset() if self._swept else secret_files.written(self._paths.secret_files) - self._creating
         containers, networks, volumes, found = await asyncio.gather(
             call("list containers", lambda api: api.containers(all=True)),
             call("list networks", lambda api: api.networks()),
@@ -88,10 +100,11 @@ class DockerEngine:
             self._images.present(images),
         )
         listed = [(container_name(c), c) for c in containers]
+        self._sweep(secrets, {name for name, _ in listed})
         ours = {name: c for name, c in listed if owner_of(c.get("Labels") or {}) == owner}
-        owned_networks, other_networks = _split(networks, owner)
-        owned_volumes, other_volumes = _split(volumes, owner)
-        others = {name for name, _ in listed if name not in ours and _is_instance(name)}
+        owned_networks, other_networks = split(networks, owner)
+        owned_volumes, other_volumes = split(volumes, owner)
+        others = {name for name, _ in listed if name not in ours and is_instance(name)}
         others |= other_networks | {name for name in other_volumes if "_" in name}
         return ObservedState(
             instances=tuple(self._observed(name, ours[name]) for name in sorted(ours)),
@@ -126,24 +139,28 @@ class DockerEngine:
     async def create_instance(self, spec: InstanceSpec, values: Values) -> None:
         """Make an instance, not started. Raises `NameTaken`, `ImageMissing`, `DangerRefused`."""
         image_of(spec)
+        refuse_unsendable(spec.name, values)
         spec = await asyncio.to_thread(danger.launchable, spec, home=self._home, protected=self._protected())
         self._refuse_remote(spec)
         owner = self._work_for(spec.labels)
         internal = await self._surroundings(spec, owner)
-        secrets = secret_files.write(self._paths.secret_files, spec.name, values.secret_files)
-        config = container_config(marked(spec), values, secrets=secrets, internal=internal)
-        platform = getattr(spec.source, "platform", None)
+        self._creating.add(spec.name)
         try:
-            await self._client.call(
-                f"create `{spec.name}`",
-                lambda api: api.create_container_from_config(config, name=spec.name, platform=platform),
-                values=values,
-            )
+            await self._create(spec, values, internal=internal)
         except NameTaken:
             found = await self._inspect(spec.name)
+            if found is None or owner_of(found["Config"].get("Labels") or {}) != owner:
+                secret_files.remove(self._paths.secret_files, spec.name)
             if found is None:
                 raise EngineError(f"`{spec.name}` is being removed", hint="run `mcp-compose up` again") from None
             refuse_other_configuration(spec.name, dict(spec.labels), found["Config"].get("Labels") or {})
+        except BaseException as error:
+            self._swept = False  # should the engine not say now whether there is a container
+            if isinstance(error, McpComposeError) and await self._inspect(spec.name) is None:
+                secret_files.remove(self._paths.secret_files, spec.name)
+            raise
+        finally:
+            self._creating.discard(spec.name)
 
     async def start_instance(self, name: str, values: Values) -> Endpoint:
         """Start an instance and hold its streams; one that runs unattached is restarted in place."""
@@ -208,6 +225,22 @@ class DockerEngine:
 
     # --- one container ---
 
+    async def _create(self, spec: InstanceSpec, values: Values, *, internal: bool) -> None:
+        secrets = secret_files.write(self._paths.secret_files, spec.name, values.secret_files)
+        config = container_config(marked(spec), values, secrets=secrets, internal=internal)
+        platform = getattr(spec.source, "platform", None)
+        await self._client.call(
+            f"create `{spec.name}`",
+            lambda api: api.create_container_from_config(config, name=spec.name, platform=platform),
+            values=values,
+        )
+
+    def _sweep(self, secrets: frozenset[str], containers: set[str]) -> None:
+        """Remove the secret files of instances that do not exist; those on the host are known by their records."""
+        local = {file.stem for file in self._paths.instances.glob("*.json")}
+        secret_files.sweep(self._paths.secret_files, secrets, containers | local | self._creating)
+        self._swept = True
+
     def _observed(self, name: str, container: Mapping[str, Any]) -> ObservedInstance:
         labels = container.get("Labels") or {}
         held = self._streams.get(name)
@@ -270,7 +303,7 @@ class DockerEngine:
                     reason = end_of(found["State"])
                     break
                 await asyncio.sleep(PAUSE)
-        except EngineError as error:
+        except McpComposeError as error:
             reason = str(error)
         finally:
             if self._streams.get(name) is stream:
@@ -358,15 +391,3 @@ class DockerEngine:
                 raise EngineError(said, hint="use `network: isolated`")
             return False
         return await self._networks.usable(spec.network, owner)
-
-
-def _split(things: Iterable[Mapping[str, Any]], owner: Owner) -> tuple[set[str], set[str]]:
-    ours: set[str] = set()
-    others: set[str] = set()
-    for thing in things:
-        (ours if owner_of(thing.get("Labels") or {}) == owner else others).add(thing["Name"])
-    return ours, others
-
-
-def _is_instance(name: str) -> bool:
-    return name.rpartition("-")[2].isdigit()

@@ -82,12 +82,21 @@ class AttachedStream(HeldOutput, asyncio.Protocol):
             async with asyncio.timeout(ANSWER_SECONDS):
                 status, body = await self._answered
         except TimeoutError as error:
-            await self.close()
+            self.abort()
             raise EngineUnreachable("the engine did not answer a request for a container's streams") from error
+        except BaseException:
+            self.abort()
+            raise
         if status not in _SWITCHED:
             await self.close()
             kind = InstanceMissing if status == _NOT_FOUND else EngineError
             raise kind(f"the engine does not give a container's streams: {body.decode(errors='replace').strip()[:300]}")
+
+    def abort(self) -> None:
+        """Drop the connection at once, with what was not sent."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
 
     def close_input(self) -> None:
         """Let the instance see the end of its input, and go on reading what it still says."""

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 THREADS: Final = 16
-LONG_THREADS: Final = 32
 TIMEOUT: Final = 120
-"""Seconds of silence after which a call is given up; a pull or build that says something goes on."""
+"""Seconds of silence after which a call is given up; pulls and builds are not such calls (`docker_http.lines`)."""
 
 
 class DockerClient:
@@ -39,7 +38,6 @@ class DockerClient:
         self._api: APIClient | None = None
         self._first = threading.Lock()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mcp-compose-engine")
-        self._long = ThreadPoolExecutor(LONG_THREADS, thread_name_prefix="mcp-compose-images")
         self._closing = threading.Event()
 
     async def call(self, doing: str, work: Callable[[APIClient], Answer], *, values: Values | None = None) -> Answer:
@@ -54,31 +52,10 @@ class DockerClient:
             await self.call("reach the engine", lambda _api: None)
         return self.version
 
-    async def call_long(self, doing: str, work: Callable[[APIClient, Callable[[], None]], Answer]) -> Answer:
-        """
-        Do *work*, which may take minutes, in a thread that nothing else waits for.
-
-        It is given what it has to call now and then: that raises when nobody wants its result any more.
-        """
-        given_up = threading.Event()
-
-        def still_wanted() -> None:
-            if given_up.is_set() or self._closing.is_set():
-                raise EngineError("interrupted")
-
-        if self._closing.is_set():
-            raise EngineError(f"cannot {doing}: this engine was let go of")
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._long, self._do, doing, lambda api: work(api, still_wanted), None)
-        finally:
-            given_up.set()
-
     async def close(self) -> None:
-        """End the threads; long work ends at its next line."""
+        """End the threads."""
         self._closing.set()
-        for pool in (self._pool, self._long):
-            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
         if self._api is not None:
             self._api.close()
 
@@ -128,6 +105,13 @@ def credentials(api: APIClient, repository: str) -> dict[str, str]:
 
     header = auth.get_config_header(api, auth.resolve_repository_name(repository)[0])
     return {"X-Registry-Auth": header.decode() if isinstance(header, bytes) else header} if header else {}
+
+
+def all_credentials(api: APIClient) -> dict[str, str]:
+    """The header that lets a build into every registry that `docker login` knows."""
+    headers: dict[str, Any] = {}
+    api._set_auth_headers(headers)  # noqa: SLF001  what its own `build` does, and it reads the files anew
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in headers.items()}
 
 
 @contextmanager

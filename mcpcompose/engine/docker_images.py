@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from mcpcompose.engine import build, packages
 from mcpcompose.engine.base import BuiltImage, ImageSource, PackageImage, Progress, RegistryImage
-from mcpcompose.engine.docker_client import DockerClient, credentials
+from mcpcompose.engine.docker_client import DockerClient, all_credentials, credentials
 from mcpcompose.engine.docker_http import lines
 from mcpcompose.errors import BuildFailed, EngineError, ImageMissing, InstanceMissing
-
-if TYPE_CHECKING:
-    from docker import APIClient
 
 KEPT_LINES: Final = 20
 FEW: Final = 4
@@ -110,10 +108,12 @@ class DockerImages:
             source.tag,
             build.context_tar(source.context, source.dockerfile, expected=source.digest),
             progress,
-            dockerfile=source.dockerfile,
-            buildargs=dict(source.args),
-            target=source.target or "",
-            platform=source.platform,
+            {
+                "dockerfile": source.dockerfile,
+                "buildargs": json.dumps(dict(source.args)),
+                "target": source.target,
+                "platform": source.platform,
+            },
         )
 
     async def _install(self, source: PackageImage, progress: Progress, *, refresh: bool) -> None:
@@ -127,32 +127,27 @@ class DockerImages:
             source.tag,
             build.archive({"Dockerfile": text.encode()}),
             progress,
-            nocache=refresh,
-            platform=source.platform,
+            {"nocache": "1" if refresh else None, "platform": source.platform},
         )
 
-    async def _run_build(self, tag: str, archive: Iterator[bytes], progress: Progress, **options: Any) -> None:
-        tell = _on_loop(progress)
-
-        def work(api: APIClient, still_wanted: Callable[[], None]) -> None:
-            last: deque[str] = deque(maxlen=KEPT_LINES)
-            lines = api.build(
-                fileobj=archive, custom_context=True, tag=tag, rm=True, forcerm=True, decode=True, **options
-            )
-            for line in lines:
-                still_wanted()
-                if text := _worth_telling(line):
-                    last.append(text)
-                    tell(text.splitlines()[-1][:200])
-                if said := line.get("error"):
-                    raise BuildFailed(_failure(tag, said, last), hint=_BUILD_HINT if "BuildKit" in said else None)
-
+    async def _run_build(
+        self, tag: str, archive: Iterator[bytes], progress: Progress, asked: Mapping[str, str | None]
+    ) -> None:
+        """On a connection of its own as well: a build may say nothing for hours, and ends when the connection does."""
+        doing, last = f"build `{tag}`", deque[str](maxlen=KEPT_LINES)
+        fields = {"t": tag, "rm": "1", "forcerm": "1", **{name: value for name, value in asked.items() if value}}
+        headers = {"Content-Type": "application/tar", **await self._client.call(doing, all_credentials)}
+        said = lines(self._client, f"/build?{urlencode(fields)}", doing, headers, body=archive)
         try:
-            await self._client.call_long(f"build `{tag}`", work)
+            async with aclosing(said) as told:
+                async for line in told:
+                    _take(line, tag, last, progress)
         except ImageMissing as error:
             raise BuildFailed(str(error), hint="check the image after `FROM`") from error
-        except InstanceMissing as error:
-            raise BuildFailed(str(error)) from error
+        except BuildFailed:
+            raise
+        except EngineError as error:
+            raise BuildFailed(str(error), hint=error.hint) from error
 
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -194,21 +189,20 @@ def _pull_arguments(reference: str) -> tuple[str, str]:
     return (repository, tag) if colon and "/" not in tag else (reference, "latest")
 
 
-def _on_loop(progress: Progress) -> Progress:
-    """*progress* for a thread: it is told on the loop."""
-    loop = asyncio.get_running_loop()
-
-    def tell(line: str) -> None:
-        loop.call_soon_threadsafe(progress, line)
-
-    return tell
-
-
 def _fits(image: dict[str, Any], platform: str | None) -> bool:
     if platform is None:
         return True
     wanted = platform.split("/")
     return [image.get("Os"), image.get("Architecture")] == wanted[:2]
+
+
+def _take(line: dict[str, Any], tag: str, last: deque[str], progress: Progress) -> None:
+    """Tell what a build says; raise `BuildFailed` when it says that it failed."""
+    if text := _worth_telling(line):
+        last.append(text)
+        progress(text.splitlines()[-1][:200])
+    if why := line.get("error"):
+        raise BuildFailed(_failure(tag, why, last), hint=_BUILD_HINT if "BuildKit" in why else None)
 
 
 def _worth_telling(line: dict[str, Any]) -> str:

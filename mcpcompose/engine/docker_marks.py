@@ -6,12 +6,14 @@ Marks are text about how to stop and reach a container; nothing in them is a val
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from mcpcompose.engine.base import InstanceSpec, Stdio
+from mcpcompose.engine.ownership import owner_of
 from mcpcompose.engine.streams import exit_reason
+from mcpcompose.spec.identity import Owner
 
 HTTP_PORT_LABEL: Final = "io.mcpcompose.http"
 GRACE_LABEL: Final = "io.mcpcompose.stop-grace"
@@ -43,3 +45,17 @@ def end_of(state: Mapping[str, Any]) -> str:
     if said := state.get("Error"):
         return f"could not start: {said}"
     return exit_reason(state.get("ExitCode"))
+
+
+def split(things: Iterable[Mapping[str, Any]], owner: Owner) -> tuple[set[str], set[str]]:
+    """The names of *things* that are *owner*'s, and of those that are not."""
+    ours: set[str] = set()
+    others: set[str] = set()
+    for thing in things:
+        (ours if owner_of(thing.get("Labels") or {}) == owner else others).add(thing["Name"])
+    return ours, others
+
+
+def is_instance(name: str) -> bool:
+    """Whether *name* looks like an instance's."""
+    return name.rpartition("-")[2].isdigit()

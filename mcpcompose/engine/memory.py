@@ -43,6 +43,7 @@ from mcpcompose.engine.ownership import (
     server_of,
 )
 from mcpcompose.engine.programs import Console, MemoryStream, Program
+from mcpcompose.engine.sendable import refuse_unsendable
 from mcpcompose.engine.world import World, WorldInstance
 from mcpcompose.errors import EngineUnreachable, ImageMissing, InstanceMissing
 from mcpcompose.spec.identity import Owner
@@ -146,6 +147,7 @@ class MemoryEngine:
     async def create_instance(self, spec: InstanceSpec, values: Values) -> None:
         """Make an instance, not started. Raises `NameTaken`, `ImageMissing`, `DangerRefused`."""
         await self.check()
+        refuse_unsendable(spec.name, values)
         danger.refuse(spec, home=Path.home())
         if found := self.world.instances.get(spec.name):
             refuse_other_configuration(spec.name, dict(spec.labels), dict(found.spec.labels))
@@ -161,6 +163,7 @@ class MemoryEngine:
     async def start_instance(self, name: str, values: Values) -> Endpoint:
         """Start an instance and hold its streams; one that runs unattached is restarted in place."""
         await self.check()
+        refuse_unsendable(name, values)
         instance = self._instance(name)
         if instance.running and isinstance(instance.spec.transport, Http):
             return await self.connect_instance(name)

@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
@@ -40,10 +39,11 @@ from mcpcompose.engine.base import (
 )
 from mcpcompose.engine.feed import Feed
 from mcpcompose.engine.ownership import hash_of, owner_of, refuse_other_configuration, server_of
-from mcpcompose.engine.process_launch import LogPipe, ProcessStream, signal_all, spawn, watch
+from mcpcompose.engine.process_launch import LogPipe, ProcessStream, Strays, signal_group, spawn, watch
 from mcpcompose.engine.process_packages import PackageEnvironments
 from mcpcompose.engine.process_records import MARK, Record, Records, is_alive, marked, record_of, start_time
 from mcpcompose.engine.process_unsupported import refuse_unsupported
+from mcpcompose.engine.sendable import refuse_unsendable
 from mcpcompose.errors import EngineError, ImageMissing, InstanceMissing
 from mcpcompose.paths import ProjectPaths
 from mcpcompose.spec.identity import Owner
@@ -86,6 +86,7 @@ class ProcessEngine:
         self._packages = PackageEnvironments(paths.packages, environ)
         self._held: dict[str, Held] = {}
         self._feed = Feed()
+        self._strays = Strays()
 
     async def check(self) -> Mapping[str, Any]:
         """What the engine says of itself (name, version)."""
@@ -131,6 +132,7 @@ class ProcessEngine:
         """Make an instance, not started. Raises `NameTaken`, `ImageMissing`, `DangerRefused`."""
         danger.refuse(spec, home=self._home, protected=(self._paths.runtime, self._paths.state, self._paths.cache))
         refuse_unsupported(spec)
+        refuse_unsendable(spec.name, values)
         if (found := self._records.get(spec.name)) is not None:
             refuse_other_configuration(spec.name, dict(spec.labels), found.labels)
             return
@@ -139,12 +141,18 @@ class ProcessEngine:
             identity = self._packages.identity(spec.source.tag)
             if identity is None:
                 raise ImageMissing(f"package `{spec.source.requirement}` is not installed", hint="run `mcp-compose up`")
-        secret_files.write(self._paths.secret_files, spec.name, values.secret_files, mode=0o400)
-        self._records.put(record_of(spec, identity))
+        self._records.put(record_of(spec, identity))  # first: secret files without a record would be nobody's
+        try:
+            secret_files.write(self._paths.secret_files, spec.name, values.secret_files, mode=0o400)
+        except BaseException:
+            secret_files.remove(self._paths.secret_files, spec.name)
+            self._records.remove(spec.name)
+            raise
 
     async def start_instance(self, name: str, values: Values) -> Endpoint:
         """Start an instance and hold its streams; one that runs unattached is restarted in place."""
         record = self._record(name)
+        refuse_unsendable(name, values)
         if is_alive(record) and record.is_http:
             return await self.connect_instance(name)
         await self._end(record, record.grace)
@@ -181,10 +189,11 @@ class ProcessEngine:
         record = self._records.get(name)
         if record is not None:
             await self._end(record, record.grace)
-            self._records.remove(name)
-            self._feed.publish(record.labels, EngineEvent(name, "removed"))
         self._log_pipe(name).unlink(missing_ok=True)
         secret_files.remove(self._paths.secret_files, name)
+        if record is not None:
+            self._records.remove(name)
+            self._feed.publish(record.labels, EngineEvent(name, "removed"))
 
     def events(self, owner: Owner) -> AsyncIterator[EngineEvent]:
         """What happens to this owner's instances, until closed."""
@@ -197,6 +206,7 @@ class ProcessEngine:
             await one.let_go()
             if one.child is not None:
                 one.child.returncode = one.child.returncode if one.child.returncode is not None else 0
+        await self._strays.close()
         await asyncio.sleep(0)
 
     def knows(self, name: str) -> bool:
@@ -207,7 +217,8 @@ class ProcessEngine:
 
     def _observed(self, record: Record) -> ObservedInstance:
         held = self._held.get(record.name)
-        running = is_alive(record) or (record.pid is None and not record.is_http and any(marked(record.mark)))
+        unfinished = record.pid is None and record.exit_code is None and not record.is_http
+        running = is_alive(record) or (unfinished and any(marked(record.mark)))
         return ObservedInstance(
             name=record.name,
             server=server_of(record.labels),
@@ -248,16 +259,21 @@ class ProcessEngine:
     async def _launch(self, record: Record, command: list[str], environment: dict[str, str]) -> Held:
         pipe = self._made_pipe(record.name) if record.is_http else None
         log = LogPipe()
-        if pipe is not None:
-            await self._read_log(log, record.name)
         try:
+            if pipe is not None:
+                await self._read_log(log, record.name)
             child = await asyncio.to_thread(spawn, command, environment, record.working_dir, pipe)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log.close()
+            self._records.update(record.name, mark="")
+            why = (error.strerror if isinstance(error, OSError) else None) or "the command cannot be run"
             raise EngineError(
-                f"cannot start `{record.name}`: {error.strerror or 'the command cannot be run'}",
+                f"cannot start `{record.name}`: {why}",
                 hint=f"check the command of server `{server_of(record.labels)}` and its `working_dir`",
             ) from None
+        except BaseException:
+            log.close()
+            raise
         record = self._records.put(replace(record, pid=child.pid, started=start_time(child.pid)))
         stream = None
         if child.stdin is not None and child.stdout is not None and child.stderr is not None:
@@ -269,18 +285,26 @@ class ProcessEngine:
         return held
 
     def _ended(self, record: Record, held: Held) -> None:
-        """The process has ended: what it started ends too (before its pid can be anyone else's)."""
-        ours = held.child is not None
-        signal_all(record.pid or 0, record.mark, signal.SIGKILL, group=ours and record.pid is not None)
+        """The process has ended: what it started ends too, its group at once (before its pid can be anyone else's)."""
+        if held.child is not None and record.pid is not None:
+            signal_group(record.pid, signal.SIGKILL)
         code = held.child.wait() if held.child is not None else None
         if (current := self._records.get(record.name)) is not None and current.mark == record.mark:
-            self._records.put(replace(current, pid=None, started="", mark="", exit_code=code))
+            self._records.put(replace(current, pid=None, started="", exit_code=code))
+        self._strays.begin(record.mark).add_done_callback(lambda look: self._reaped(record, look))
         if held.stream is not None:
             held.stream.exited(code)
         held.ended.set()
         if self._held.get(record.name) is held:
             del self._held[record.name]
         self._feed.publish(record.labels, EngineEvent(record.name, "died"))
+
+    def _reaped(self, record: Record, look: asyncio.Task[None]) -> None:
+        """Nothing carries its mark any more, unless *look* was broken off."""
+        if look.cancelled() or look.exception() is not None:
+            return
+        if (current := self._records.get(record.name)) is not None and current.mark == record.mark:
+            self._records.put(replace(current, mark=""))
 
     async def _end(self, record: Record, grace: float) -> None:
         """End the process of *record* and everything it started."""
@@ -291,13 +315,13 @@ class ProcessEngine:
             gone = held.ended if held is not None else asyncio.Event()
             stop = _nothing if held is not None else watch(record.pid, gone.set)
             try:
-                signal_all(record.pid, record.mark, signal.SIGTERM, group=True)
+                signal_group(record.pid, signal.SIGTERM)
                 if not await _within(gone, grace) and is_alive(record):
-                    signal_all(record.pid, record.mark, signal.SIGKILL, group=True)
+                    signal_group(record.pid, signal.SIGKILL)
                     await _within(gone, KILL_SECONDS)
             finally:
                 stop()
-        await asyncio.to_thread(_kill_marked, record.mark)
+        await self._strays.end(record.mark)
         self._records.update(record.name, pid=None, started="", mark="")
         if (left := self._held.pop(record.name, None)) is not None:
             await left.let_go()
@@ -324,12 +348,6 @@ def _nothing() -> None:
 
 def _http(record: Record) -> HttpEndpoint:
     return HttpEndpoint(f"http://127.0.0.1:{record.port}{record.path}")
-
-
-def _kill_marked(mark: str) -> None:
-    for pid in list(marked(mark)):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
 
 
 async def _within(gone: asyncio.Event, seconds: float) -> bool:

@@ -22,6 +22,8 @@ from mcpcompose.engine.streams import HeldOutput, exit_reason
 MUTE_SECONDS: Final = 1.0
 """How long a process that closed its output may take to end before it counts as ended."""
 
+LOOKS: Final = 5
+
 
 class ProcessStream(HeldOutput):
     """A `ByteStream` over a process's pipes."""
@@ -192,12 +194,51 @@ def _watch_in_thread(pid: int, loop: asyncio.AbstractEventLoop, ended: Callable[
     return stopped.set
 
 
-def signal_all(pid: int, mark: str, number: signal.Signals, *, group: bool) -> None:
-    """Signal the process group of *pid* (when *group* says that it is surely ours), and all that carry *mark*."""
-    if group:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, number)
-    if number == signal.SIGKILL:
-        for stray in marked(mark):
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal the process group of *pid*, which must surely be ours."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+class Strays:
+    """Ends what carries an instance's mark and left its group: in a thread, one look for all that ask meanwhile."""
+
+    def __init__(self) -> None:
+        self._marks: set[str] = set()
+        self._next: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, mark: str) -> asyncio.Task[None]:
+        """Start to end all that carry *mark*; done when they were."""
+        self._marks.add(mark)
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._look())
+            self._tasks.add(self._next)
+            self._next.add_done_callback(self._tasks.discard)
+        return self._next
+
+    async def end(self, mark: str) -> None:
+        """End all that carry *mark*."""
+        if mark:
+            await asyncio.shield(self.begin(mark))
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _look(self) -> None:
+        async with self._turn:
+            marks, self._marks, self._next = self._marks, set(), None
+            await asyncio.to_thread(_kill_marked, frozenset(marks))
+
+
+def _kill_marked(marks: frozenset[str]) -> None:
+    """Kill until none is left: one may start another while we look."""
+    for _ in range(LOOKS):
+        found = list(marked(*marks))
+        for pid in found:
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(stray, number)
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            return

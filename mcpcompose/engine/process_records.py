@@ -135,11 +135,11 @@ def start_time(pid: int) -> str:
     return "" if fields[0] in {"Z", "X"} else f"{fields[19]} {boot}"
 
 
-def marked(mark: str) -> Iterator[int]:
-    """Every live process of this user that carries *mark*; where the system does not say, none."""
-    if not mark or not PROC.is_dir():
+def marked(*marks: str) -> Iterator[int]:
+    """Every live process of this user that carries one of *marks*; where the system does not say, none."""
+    wanted = {f"{MARK}={mark}".encode() for mark in marks if mark}
+    if not wanted or not PROC.is_dir():
         return
-    wanted = f"{MARK}={mark}".encode()
     for entry in os.scandir(PROC):
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -147,5 +147,5 @@ def marked(mark: str) -> Iterator[int]:
             variables = Path(entry.path, "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if wanted in variables and start_time(int(entry.name)):
+        if not wanted.isdisjoint(variables) and start_time(int(entry.name)):
             yield int(entry.name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +42,18 @@ def write(base: Path, instance: str, files: Mapping[str, bytes], *, mode: int = 
 def remove(base: Path, instance: str) -> None:
     """Remove the secret files of *instance*."""
     shutil.rmtree(_folder(base, instance), ignore_errors=True)
+
+
+def written(base: Path) -> frozenset[str]:
+    """The instances that have secret files below *base*."""
+    return frozenset(entry.name for entry in base.iterdir()) if base.is_dir() else frozenset()
+
+
+def sweep(base: Path, candidates: Collection[str], keep: Collection[str]) -> None:
+    """Remove the secret files of those of *candidates* that are not in *keep*: what a killed run left."""
+    for name in candidates:
+        if name not in keep and _NAME.fullmatch(name) and name not in {".", ".."}:
+            shutil.rmtree(base / name, ignore_errors=True)
 
 
 def _folder(base: Path, instance: str) -> Path:

@@ -18,7 +18,7 @@ from mcpcompose.spec.project import Profile, Project
 from mcpcompose.spec.server import Server
 from mcpcompose.upstream.base import ServerLists, readable
 from mcpcompose.upstream.headers import ANNOTATION, Annotations, header_arguments
-from mcpcompose.upstream.wire import OWN_INFO, encode
+from mcpcompose.upstream.wire import encode, own_info
 
 _VARIABLE: Final = re.compile(r"\{[^{}]*\}")
 _INSTRUCTIONS: Final = 16_000
@@ -90,6 +90,7 @@ def compile_endpoint(
         resource_owners=owners,
         template_owners=_templates(offered),
         only_owner=with_resources[0] if len(with_resources) == 1 else None,
+        prefixes={_prefix(name, project.servers[name]): name for name in reversed(names)},
         instructions=_instructions(project, offered, only),
         info=_info(project, offered, only),
         collisions=(*tools.collisions, *prompts.collisions, *collisions),
@@ -218,4 +219,4 @@ def _instructions(project: Project, offered: Mapping[str, ServerLists], only: st
 def _info(project: Project, offered: Mapping[str, ServerLists], only: str | None) -> dict[str, Any]:
     if only is not None and (info := offered[only].info) and isinstance(info.get("name"), str):
         return {"version": "0", **info}
-    return {**OWN_INFO, "title": f"{project.name} (mcp-compose)"}
+    return {**own_info(), "title": f"{project.name} (mcp-compose)"}

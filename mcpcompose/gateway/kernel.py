@@ -14,6 +14,7 @@ from mcpcompose.gateway import bridge
 from mcpcompose.gateway.compiler import RoutingTable
 from mcpcompose.gateway.envelope import (
     HEADER_MISMATCH,
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
     RESOURCE_NOT_FOUND,
@@ -112,14 +113,22 @@ class Kernel:
         name = params.get("name")
         route = routes.get(name) if isinstance(name, str) else None
         if route is None:
-            return Failure(
-                INVALID_PARAMS, f"unknown {what} `{name}`" if isinstance(name, str) else "`name` is not a string"
-            )
+            return self._unknown(name, endpoint, what)
         if route.headers and caller.headers is not None:
             mismatch = param_mismatch(route.headers, params.get("arguments"), caller.headers)
             if mismatch is not None:
                 return Failure(HEADER_MISMATCH, mismatch)
         return self._forward(request, caller, endpoint, route.server, {**params, "name": route.name})
+
+    def _unknown(self, name: object, endpoint: EndpointTable, what: str) -> Failure:
+        """Names of a server whose lists are not there may well exist: its state is the answer then."""
+        if not isinstance(name, str):
+            return Failure(INVALID_PARAMS, "`name` is not a string")
+        server = endpoint.named(name)
+        excuse = self._supervisor.excuse(server) if server is not None else None
+        if excuse is None:
+            return Failure(INVALID_PARAMS, f"unknown {what} `{name}`")
+        return Failure(INTERNAL_ERROR, excuse, {"server": server, "retryable": True})
 
     def _read(self, request: Request, caller: Caller, endpoint: EndpointTable) -> Answer | Forwarded:
         uri = request.params.get("uri")

@@ -138,10 +138,11 @@ def unix_socket(path: Path) -> socket.socket:
 
 def is_same_user(connection: Any) -> bool:
     """Whether the process at the other end of a unix socket is this user's (or root's)."""
+    option: int | None = getattr(socket, "SO_PEERCRED", None)
+    if option is None:  # not on macOS: there the socket's own mode and its folder's keep others out
+        return True
     try:
-        _, user, _ = _CREDENTIALS.unpack(
-            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
+        _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))
     except OSError:
         return False
     return user in {os.getuid(), 0}

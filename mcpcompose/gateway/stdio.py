@@ -112,7 +112,7 @@ class StdioFront:
         try:
             async with asyncio.timeout(_HELLO_SECONDS):
                 hello = parse(await reader.readline())
-        except (Malformed, TimeoutError):
+        except (Malformed, TimeoutError, ValueError):
             return None
         if not isinstance(hello, dict):
             return None
@@ -153,7 +153,7 @@ class _Conversation:
         A client that the file binds to another profile meanwhile has to come again.
         """
         try:
-            while line := await self._reader.readline():
+            while line := await self._line():
                 if self._client != LOCAL and not self._tokens.is_bound(self._client, self._profile):
                     return
                 if not line.isspace():
@@ -165,6 +165,23 @@ class _Conversation:
             for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _line(self) -> bytes:
+        """The next line, empty at the end; one over the limit is skipped to its end, refused, and costs no other."""
+        too_long = False
+        while True:
+            try:
+                line = await self._reader.readuntil()
+            except asyncio.IncompleteReadError as end:
+                line = end.partial
+            except asyncio.LimitOverrunError as error:
+                await self._reader.readexactly(error.consumed)
+                too_long = True
+                continue
+            if not too_long:
+                return line
+            too_long = False
+            await self._write(answer_bytes(None, Failure(INVALID_REQUEST, "the message is larger than is read here")))
 
     async def _last_words(self) -> None:
         """`echo … | mcp-compose run --stdio` closes its side at once and still wants the answers."""

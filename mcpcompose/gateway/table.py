@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from mcpcompose.gateway.names import SEPARATOR
 from mcpcompose.upstream.headers import Annotations
 from mcpcompose.upstream.wire import META_SERVER, encode
 
@@ -73,6 +74,8 @@ class EndpointTable:
     template_owners: tuple[Template, ...] = ()
     only_owner: str | None = None
     """The one server that has resources, when it is one: what matches nothing goes there."""
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    """Whose names begin with which prefix; empty where nothing is prefixed."""
     instructions: str | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
     collisions: tuple[tuple[str, str], ...] = ()
@@ -94,6 +97,14 @@ class EndpointTable:
         if key not in self._encoded:
             self._encoded[key] = encode(self.info)
         return self._encoded[key]
+
+    def named(self, name: str) -> str | None:
+        """Whose tool or prompt *name* would be, going by its prefix alone."""
+        if self.server is not None:
+            return self.server
+        own = (prefix for prefix in self.prefixes if prefix and name.startswith(prefix + SEPARATOR))
+        longest = max(own, key=len, default=None)
+        return None if longest is None else self.prefixes[longest]
 
     def owner(self, uri: str) -> str | None:
         """Whose resource *uri* is: listed, made from a template (the most particular), or of the only one with any."""

@@ -21,9 +21,10 @@ from mcpcompose.errors import ApprovalNeeded, FileProblems, InstanceMissing, Mcp
 from mcpcompose.log import fields
 from mcpcompose.orchestrator.forms import Form
 from mcpcompose.orchestrator.observe import observe
-from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event
+from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event, log_event
 from mcpcompose.orchestrator.reconcile import reconcile
 from mcpcompose.orchestrator.requests import ApplyRequest, ControllerStatus, Load, Preview, chosen
+from mcpcompose.orchestrator.restarts import Restart, Restarts
 from mcpcompose.orchestrator.round import Place, Ready, prepare, secret_files, unapproved
 from mcpcompose.orchestrator.rounds import Begun, Rounds, Scope
 from mcpcompose.orchestrator.serving import Serving
@@ -41,6 +42,11 @@ Finish = Callable[[], Awaitable[Outcome]]
 _NOTHING_SPECIAL: Final = ApplyRequest()
 
 
+async def close_engine(engine: Engine) -> None:
+    """Let go of an engine that nobody keeps."""
+    await engine.close()
+
+
 class Controller:
     """The orchestrator of one project; owns the engine it is given, tells *serving* what it may serve."""
 
@@ -54,6 +60,7 @@ class Controller:
         host: Mapping[str, str],
         clock: Callable[[], float] = time.monotonic,
         resync: float = RESYNC,
+        let_go: Callable[[Engine], Awaitable[None]] = close_engine,
     ) -> None:
         self._load, self._engine_for, self._serving, self._place = load, engine_for, serving, place
         self._host, self._resync = host, resync
@@ -62,8 +69,9 @@ class Controller:
         self._watch = EngineWatch(self._alarm)
         self._rounds = Rounds(
             engine_for=engine_for, serving=serving, place=place, clock=clock,
-            wake=self._alarm.wake, moved=self._watch.use,
+            wake=self._alarm.wake, moved=self._watch.use, let_go=let_go,
         )  # fmt: skip
+        self._restarts = Restarts(self._rounds.guard, self._run_again)
         self._good: Ready | None = None
         self._files: tuple[Path, ...] = ()
         self._problem: McpComposeError | None = None
@@ -113,11 +121,16 @@ class Controller:
     async def down(self, *, volumes: bool = False, on_event: OnEvent = ignore_event) -> Outcome:
         """Remove everything this owner has on the engine; until the next `apply`, rounds do nothing."""
         async with self._lock:
-            self._down = True
-            if self._rounds.engine is None:
-                project = (await self._load()).project
-                self._rounds.use(self._engine_for(project), self._place.owner_of(project))
-            outcome = await self._rounds.down(volumes=volumes, on_event=on_event)
+            before, self._down = self._down, True
+            try:
+                if self._rounds.engine is None:
+                    project = (await self._load()).project
+                    self._rounds.use(self._engine_for(project), self._place.owner_of(project))
+                await self._restarts.ended()
+                outcome = await self._rounds.down(volumes=volumes, on_event=on_event)
+            except BaseException:
+                self._down = before
+                raise
             for server in self._good.project.servers if self._good else ():
                 self._serving.stopped(server)
             return outcome
@@ -138,6 +151,8 @@ class Controller:
             self._rounds.stopped |= names
             self._rounds.attended -= names
             finish = await self._begin(ready, Scope(names, names, on_event=on_event))
+        # One that the supervisor is just starting again was not running when the round looked.
+        await self._restarts.ended(names)
         outcome = await finish()
         for server in (names & self._rounds.stopped) - outcome.errors.keys():
             self._serving.stopped(server)
@@ -158,25 +173,38 @@ class Controller:
 
         An instance that is gone is made again; a server that is not declared or was stopped is refused.
         """
+        return await self._restarts.run(server)
+
+    async def _run_again(self, server: str, restart: Restart) -> Endpoint:
         rounds = self._rounds
-        async with rounds.guard(server):
-            ready, engine = self._good, rounds.engine
-            if ready is None or self._down or server in rounds.stopped or server not in ready.project.servers:
-                raise InstanceMissing(f"server `{server}` is not to run")
-            spec = ready.instance(server)
-            if spec is None or engine is None:
-                return await ready.remote(server)
+        ready, engine = self._good, rounds.engine
+        if ready is None or not self._is_to_run(server):
+            raise InstanceMissing(f"server `{server}` is not to run")
+        spec = ready.instance(server)
+        if spec is None or engine is None:
+            return await ready.remote(server)
+        await engine.stop_instance(spec.name, spec.stop_grace_period)
+        values = await ready.values(spec.name)
+        try:
+            endpoint = await engine.start_instance(spec.name, values)
+        except InstanceMissing:
+            rounds.attended.discard(server)
+            self._alarm.wake()
+            raise
+        if restart.is_unwanted or not self._is_to_run(server):
             await engine.stop_instance(spec.name, spec.stop_grace_period)
-            values = await ready.values(spec.name)
-            try:
-                endpoint = await engine.start_instance(spec.name, values)
-            except InstanceMissing:
-                rounds.attended.discard(server)
-                self._alarm.wake()
-                raise
-            rounds.attended.add(server)
-            rounds.errors.pop(server, None)
-            return endpoint
+            rounds.attended.discard(server)
+            self._alarm.wake()
+            raise InstanceMissing(f"server `{server}` is no longer to run")
+        rounds.attended.add(server)
+        rounds.errors.pop(server, None)
+        return endpoint
+
+    def _is_to_run(self, server: str) -> bool:
+        good = self._good
+        return (
+            not (self._down or server in self._rounds.stopped) and good is not None and server in good.project.servers
+        )
 
     def status(self) -> ControllerStatus:
         """How the project is doing."""
@@ -218,6 +246,7 @@ class Controller:
     async def close(self, patience: float = 10.0) -> None:
         """End everything that is under way; what is changing something has *patience* seconds until it is cancelled."""
         self._down = True
+        await self._restarts.close(patience)
         await self._rounds.close(patience)
 
     async def _look(self) -> Finish | None:
@@ -241,7 +270,7 @@ class Controller:
             problem = error
         if self._good is not None:
             try:
-                finish = await self._begin(self._good, Scope())
+                finish = await self._begin(self._good, Scope(on_event=log_event))
             except McpComposeError as error:
                 problem = problem or error
         self._note(problem)

@@ -14,7 +14,7 @@ from typing import Final
 
 from mcpcompose.engine.base import Engine
 from mcpcompose.errors import McpComposeError
-from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event
+from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event, reason_of
 from mcpcompose.orchestrator.plan import (
     CreateInstance,
     CreateVolume,
@@ -87,9 +87,9 @@ class Executor:
                     work.phase = Phase.WORKING
                     await self._change(work, others)
                 work.is_finished = True
-        except McpComposeError as error:
+        except Exception as error:
             if work.starts and (work.phase is Phase.WORKING or not work.ends):
-                self._serving.failed(work.server, error.message)
+                self._serving.failed(work.server, reason_of(error))
             raise
 
     async def _change(self, work: Work, steps: list[Step]) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from mcpcompose.engine.base import HttpEndpoint
 from mcpcompose.errors import McpComposeError
+from mcpcompose.orchestrator.outcome import reason_of
 from mcpcompose.orchestrator.round import Ready
 from mcpcompose.orchestrator.serving import Serving
 
@@ -43,7 +44,9 @@ class Remotes:
         try:
             endpoint = await ready.remote(name)
         except McpComposeError as error:
-            self._serving.failed(name, error.message)
+            # So that it is attached again once its values are there, the same as before or others.
+            self._attached.pop(name, None)
+            self._serving.failed(name, reason_of(error))
             raise
         if self._attached.get(name) != endpoint:
             if name in self._attached:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ from mcpcompose.spec.project import Project
 
 _log: Final = logging.getLogger(__name__)
 _NONE: Final[frozenset[str]] = frozenset()
+_TOGETHER: Final = 0.02
+"""Seconds for which images that were had are told together; each time everything is compiled anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +120,16 @@ class Rounds:
         clock: Callable[[], float],
         wake: Callable[[], None],
         moved: Callable[[Engine, Owner], None],
+        let_go: Callable[[Engine], Awaitable[None]],
     ) -> None:
         self._engine_for, self._serving, self._place, self._clock = engine_for, serving, place, clock
-        self._wake, self._moved = wake, moved
+        self._wake, self._moved, self._let_go = wake, moved, let_go
         self._locks: dict[str, asyncio.Lock] = {}
         self._ready: Ready | None = None
         self._owner = place.owner
         self._declared: tuple[Project, Mapping[str, str]] | None = None
         self._fingerprints: dict[str, str] = {}
+        self._telling: asyncio.TimerHandle | None = None
         self._remotes = Remotes(serving)
         self._turns = Turns()
         self._crew = Crew(self._ended)
@@ -179,6 +183,8 @@ class Rounds:
     async def close(self, patience: float) -> None:
         """End everything that is under way; what has begun to change something gets *patience* seconds."""
         await self._crew.close(patience)
+        if self._telling is not None:
+            self._telling.cancel()
 
     def use(self, engine: Engine, owner: Owner) -> None:
         """*engine* and *owner* are the current ones."""
@@ -252,7 +258,9 @@ class Rounds:
         return Plan((*stops, *plan.steps), plan.after)
 
     def _executor(self, ready: Ready, engine: Engine) -> Executor:
-        steps = Steps(engine, ready.values, self._serving, self._turns, self._image_had, self._clock)
+        # Before one is attached, so that its lists are kept under the right identity.
+        tell = self._tell_had
+        steps = Steps(engine, ready.values, self._serving, self._turns, self._image_had, self._clock, tell)
         return Executor(steps, self._serving, self.guard)
 
     def _begin_remotes(self, ready: Ready, scope: Scope) -> list[Work]:
@@ -268,13 +276,26 @@ class Rounds:
     def _image_had(self, server: str, image: str) -> None:
         ready = self._ready
         if ready is not None and server in ready.project.launched:
-            self._declare(ready, {**self._fingerprints, server: ready.fingerprint_of(server, image)})
+            self._fingerprints = {**self._fingerprints, server: ready.fingerprint_of(server, image)}
+            if self._telling is None:
+                self._telling = asyncio.get_running_loop().call_later(_TOGETHER, self._tell)
+
+    def _tell_had(self) -> None:
+        if self._telling is not None:
+            self._tell()
 
     def _declare(self, ready: Ready, fingerprints: dict[str, str]) -> None:
         self._ready, self._fingerprints = ready, fingerprints
-        if self._declared != (ready.project, fingerprints):
-            self._declared = (ready.project, fingerprints)
-            self._serving.declare(ready.project, fingerprints)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell the serving side what it is to serve, if that is something else by now."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        if self._ready is not None and self._declared != (self._ready.project, self._fingerprints):
+            self._declared = (self._ready.project, self._fingerprints)
+            self._serving.declare(*self._declared)
 
     async def _moved_to(self, ready: Ready, on_event: OnEvent) -> Engine:
         """The engine of *ready*; what runs on another one, or under another name, comes down first."""
@@ -284,7 +305,7 @@ class Rounds:
             await self._tear_down(volumes=False, on_event=on_event)
             self.attended.clear()
             if before is not engine:
-                await before.close()
+                await self._let_go(before)
         self.use(engine, ready.owner)
         return engine
 

@@ -127,9 +127,10 @@ class Steps:
         turns: Turns,
         on_image: OnImage | None = None,
         clock: Callable[[], float] = time.monotonic,
+        before_attach: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine, self._values, self._serving, self._turns = engine, values, serving, turns
-        self._on_image, self._clock = on_image, clock
+        self._on_image, self._clock, self._before_attach = on_image, clock, before_attach
         self._images = Images(engine, turns)
 
     async def take(self, work: Work, step: Step) -> None:
@@ -137,7 +138,7 @@ class Steps:
         began = self._clock()
 
         def tell(text: str, state: EventState) -> None:
-            work.tell(StepEvent(step.server, text, state, self._clock() - began))
+            work.tell(StepEvent(step.server, text, state, self._clock() - began, step.cause))
 
         text, limit = describe(step.operation), _limit(step.operation)
         tell(text, "started")
@@ -147,7 +148,7 @@ class Steps:
         except TimeoutError:
             tell(text, "failed")
             raise EngineError(f"{text} took longer than {limit:g} s") from None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             tell(text, "failed")
             raise EngineError(f"{text} failed: {error}") from error
         except McpComposeError:
@@ -166,10 +167,12 @@ class Steps:
                 values = await self._values(name)
                 async with self._turns.calls:
                     endpoint = await self._engine.start_instance(name, values)
+                self._before_attach()
                 await self._serving.attach(work.server, endpoint)
             case ConnectInstance(name):
                 async with self._turns.calls:
                     endpoint = await self._engine.connect_instance(name)
+                self._before_attach()
                 await self._serving.attach(work.server, endpoint)
             case StopInstance() | RemoveInstance():
                 await self._serving.detach(work.server)

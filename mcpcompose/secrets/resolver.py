@@ -97,6 +97,11 @@ class Resolver:
         for name, value in values.items():
             if any(ord(character) < ord(" ") and character != "\t" for character in value):
                 raise UsageError(f"the value of header `{name}` of server `{server_name}` has a line break in it")
+            if not value.isascii():
+                raise UsageError(
+                    f"the value of header `{name}` of server `{server_name}` has a character that is not ASCII",
+                    hint="headers carry ASCII only: encode it as the server's documentation says, or look for a typo",
+                )
         return values
 
     async def url(self, server_name: str, server: Server, variables: Mapping[str, str]) -> str:

@@ -43,3 +43,10 @@ def _inflated(inflate: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:
             chunk = inflate.unconsumed_tail
     except zlib.error as error:
         raise BodyTooLarge(f"answered with a broken compression: {error}") from error
+
+
+def advice(status: int) -> str:
+    """What a person may do about an HTTP status."""
+    if status in {401, 403}:
+        return ": it wants credentials, see `headers`"
+    return ": is the path right?" if status in {404, 405} else ""

@@ -54,3 +54,20 @@ async def ask(
     connection.begin(call)
     await call.answer()
     return call
+
+
+def unreachable(connection: Connection) -> str | None:
+    """Why it cannot even be connected to, where it is connected to."""
+    why: str | None = getattr(connection, "unreachable", None)
+    return why
+
+
+def garbage(connection: Connection) -> str:
+    """What it said instead of the protocol, as the end of a sentence."""
+    first = getattr(connection, "first_garbage", None)
+    return f"; its standard output began with `{first}`" if first else ""
+
+
+def wording(error: BaseException) -> str:
+    """What *error* says, or what it is when it says nothing."""
+    return str(error) or type(error).__name__

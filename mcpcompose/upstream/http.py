@@ -19,18 +19,20 @@ import httpx2
 
 from mcpcompose.engine.base import HttpEndpoint
 from mcpcompose.upstream.base import Era, ServerLists
-from mcpcompose.upstream.body import BodyTooLarge, bounded
+from mcpcompose.upstream.body import BodyTooLarge, advice, bounded
 from mcpcompose.upstream.call import INVALID_PARAMS, METHOD_NOT_FOUND, Call, Reply, failure, unavailable
-from mcpcompose.upstream.connection import Watcher
+from mcpcompose.upstream.connection import Watcher, wording
+from mcpcompose.upstream.handshake import error_text
 from mcpcompose.upstream.headers import NAMED, Annotations, encode_value, header_arguments, param_headers
+from mcpcompose.upstream.presence import until_gone
 from mcpcompose.upstream.sse import EventParser
 from mcpcompose.upstream.wire import (
     HANDSHAKE_VERSIONS,
     LONGEST_ID,
-    OWN_INFO,
     Message,
     encode,
     notification,
+    own_info,
     progress_token,
     read_message,
     request,
@@ -48,6 +50,9 @@ _LONGEST_PAUSE: Final = 30.0
 _CHECKS: Final = (0.0, 0.2, 0.5)
 """Pauses before each look whether a server that broke an exchange off is still there."""
 _CHECK_SECONDS: Final = 5.0
+LOOK: Final = 3.0
+"""Seconds between looks whether an instance still listens."""
+_REOPEN_SECONDS: Final = 30.0
 _JSON: Final = "application/json"
 _SSE: Final = "text/event-stream"
 
@@ -64,6 +69,7 @@ class HttpConnection:
         limit: int = 64 << 20,
         connect: float = 10.0,
         remote: bool = False,
+        look: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.era = Era.LEGACY
@@ -84,8 +90,12 @@ class HttpConnection:
         self._reopening = asyncio.Lock()
         self._greeted = False
         self._checking: asyncio.Task[Any] | None = None
+        self._listening: asyncio.Task[Any] | None = None
+        self._look = LOOK if look is None else look
+        self._remote = remote
+        self._streaming = False
         self._client = httpx2.AsyncClient(
-            headers={**endpoint.headers, "user-agent": f"mcp-compose/{OWN_INFO['version']}"},
+            headers={**endpoint.headers, "user-agent": f"mcp-compose/{own_info()['version']}"},
             timeout=httpx2.Timeout(None, connect=connect, write=60.0),
             limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=32),
             follow_redirects=False,
@@ -130,7 +140,9 @@ class HttpConnection:
         if not self._greeted:
             self._greeted = True
             if self.era is Era.LEGACY:
-                self._spawn(self._listen())
+                self._listening = self._spawn(self._listen())
+            if not self._remote:
+                self._spawn(self._look_after())
 
     async def close(self, reason: str) -> None:
         """End exchanges and the server's session."""
@@ -163,15 +175,18 @@ class HttpConnection:
             if self._notified is not None and not self._notified.done():
                 await asyncio.wait({self._notified})
             session = self._session
-            if not await self._post(id_, call) and await self._reopen(session):
-                await self._post(id_, call)
+            if not await self._post(id_, call):
+                if failed := await asyncio.shield(self._spawn(self._reopen(session))):
+                    self._finish(call, failed)
+                else:
+                    await self._post(id_, call)
             self._finish(call, "ended its answer without a result")
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            self._unreachable(call, f"cannot be reached: {_why(error)}")
+            self._unreachable(call, f"cannot be reached: {wording(error)}")
         except (httpx2.TransportError, httpx2.StreamError) as error:
-            self._unreachable(call, f"broke the exchange off: {_why(error)}")
+            self._unreachable(call, f"broke the exchange off: {wording(error)}")
         except (httpx2.HTTPError, httpx2.InvalidURL, BodyTooLarge) as error:
-            self._finish(call, _why(error))
+            self._finish(call, wording(error))
         except (ValueError, TypeError, RecursionError) as error:
             call.finish(failure(INVALID_PARAMS, f"the request cannot be sent: {error}"))
         finally:
@@ -184,6 +199,10 @@ class HttpConnection:
     def _unreachable(self, call: Call, what: str) -> None:
         self.unreachable = what
         self._finish(call, what)
+        self._doubt()
+
+    def _doubt(self) -> None:
+        """Look whether it is still there."""
         if self._greeted and (self._checking is None or self._checking.done()):
             self._checking = self._spawn(self._check())
 
@@ -194,7 +213,7 @@ class HttpConnection:
             try:
                 await self._client.options(self._url, headers=self._headers("", {}), timeout=_CHECK_SECONDS)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                self.unreachable = f"cannot be reached: {_why(error)}"
+                self.unreachable = f"cannot be reached: {wording(error)}"
             except (httpx2.HTTPError, httpx2.InvalidURL):
                 return
             else:
@@ -206,16 +225,24 @@ class HttpConnection:
         params = request_params(call, id_, self.era, self.version)
         content = request(id_, call.method, params)
         headers = self._headers(call.method, params)
-        async with self._client.stream("POST", self._url, content=content, headers=headers) as response:
-            self.unreachable = None
+        seen = {} if self._greeted else {"trace": self._connected}
+        async with self._client.stream(
+            "POST", self._url, content=content, headers=headers, extensions=seen
+        ) as response:
             if response.status_code == httpx2.codes.NOT_FOUND and "mcp-session-id" in headers:
                 return False
-            if call.method == "initialize" and (session := response.headers.get("mcp-session-id")):
-                if not _SESSION.fullmatch(session):
+            if call.method == "initialize" and response.is_success:
+                session = response.headers.get("mcp-session-id") or None
+                if session is not None and not _SESSION.fullmatch(session):
                     raise BodyTooLarge("gave out a session id that no header can carry")
                 self._session = session
             await self._take(id_, call, response)
         return True
+
+    async def _connected(self, event: str, _details: object) -> None:
+        """A server that takes the request and is silent can be reached."""
+        if event.endswith("send_request_headers.started"):
+            self.unreachable = None
 
     async def _take(self, id_: str, call: Call, response: httpx2.Response) -> None:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -227,7 +254,7 @@ class HttpConnection:
             body = b"".join([chunk async for chunk in bounded(response, self._limit)])
             message = read_message(body) if kind == _JSON else None
             if message is None or not self._settle(id_, call, message, alone=True):
-                self._finish(call, f"answered with HTTP status {response.status_code}{_advice(response.status_code)}")
+                self._finish(call, f"answered with HTTP status {response.status_code}{advice(response.status_code)}")
 
     async def _take_events(self, id_: str, call: Call, response: httpx2.Response) -> None:
         async for message in self._messages(response):
@@ -284,7 +311,7 @@ class HttpConnection:
 
     def _headers(self, method: str, params: dict[str, Any]) -> dict[str, str]:
         headers = {"content-type": _JSON, "accept": f"{_JSON}, {_SSE}", "accept-encoding": "identity"}
-        if method not in {"initialize", ""} or self._session is not None:
+        if method != "initialize" and (method or self._session is not None):
             headers["mcp-protocol-version"] = self.version
         if self.era is Era.LEGACY:
             if self._session is not None and method != "initialize":
@@ -306,19 +333,39 @@ class HttpConnection:
             ):
                 pass
 
-    async def _reopen(self, lost: str | None) -> bool:
-        """Shake hands again, once for all calls that found the session gone. The refused calls were not carried out."""
+    async def _reopen(self, gone: str | None) -> str | None:
+        """
+        Shake hands again, once for all calls that found the session gone. The refused calls were not carried out.
+
+        Returns what went wrong; the connection is lost then, so that the handshake is tried again from the start.
+        """
         async with self._reopening:
-            if self._session != lost:
-                return self._session is not None
-            self._session = None
-            params = {"protocolVersion": self.version, "capabilities": {}, "clientInfo": OWN_INFO}
-            call = Call("initialize", params)
-            await self._post(f"gw-again-{self._number}", call)
+            if self._session != gone:
+                return None
+            why = ""
+            call = Call("initialize", {"protocolVersion": self.version, "capabilities": {}, "clientInfo": own_info()})
+            try:
+                async with asyncio.timeout(_REOPEN_SECONDS):
+                    await self._post(f"gw-again-{self._number}", call)
+            except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, BodyTooLarge, TimeoutError) as error:
+                why = wording(error)
             if call.reply is None or call.reply.result is None:
-                return False
+                self._session = gone
+                why = why or error_text(call.reply.error if call.reply else None)
+                lost = f"ended its session and opened no other: {why}"
+                self._watcher.lost(lost)
+                return lost
             await self._post_quietly(notification("notifications/initialized"), "notifications/initialized")
-            return True
+        self._renewed()
+        return None
+
+    def _renewed(self) -> None:
+        """What a new session offers may be something else, and its stream is another one."""
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = self._spawn(self._listen())
+        for kind in ("tools", "prompts", "resources"):
+            self._watcher.notified(f"notifications/{kind}/list_changed")
 
     async def _listen(self) -> None:
         """The server's own stream, where it has one: that is where a legacy server says that its lists changed."""
@@ -329,25 +376,24 @@ class HttpConnection:
                 async with self._client.stream("GET", self._url, headers=headers) as response:
                     if not response.is_success or not response.headers.get("content-type", "").startswith(_SSE):
                         return
-                    pause = 1.0
+                    pause, self._streaming = 1.0, True
                     async for message in self._messages(response):
                         self._take_other("", None, message)
             except (httpx2.HTTPError, httpx2.StreamError, BodyTooLarge):
+                self._doubt()
                 pause = min(pause * 2, _LONGEST_PAUSE)
+            finally:
+                self._streaming = False
             await asyncio.sleep(pause)
+
+    async def _look_after(self) -> None:
+        """Notice that an instance ended that nobody asks anything."""
+        while True:
+            await until_gone(self._url, self._look, lambda: not (self.pending or self._streaming))
+            self._doubt()
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.create_task(work)
         self._others.add(task)
         task.add_done_callback(self._others.discard)
         return task
-
-
-def _why(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-def _advice(status: int) -> str:
-    if status in {401, 403}:
-        return ": it wants credentials, see `headers`"
-    return ": is the path right?" if status in {404, 405} else ""

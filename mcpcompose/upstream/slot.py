@@ -8,6 +8,8 @@ written to a server is never sent again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +21,13 @@ from mcpcompose.spec.server import Server
 from mcpcompose.upstream import retry
 from mcpcompose.upstream.base import Era, Restart, ServerLists, State, Status, readable
 from mcpcompose.upstream.call import Call, Reply, unavailable
-from mcpcompose.upstream.connection import Connection, Watcher
-from mcpcompose.upstream.handshake import Greeting, fetch_kind, fetch_lists, greet
+from mcpcompose.upstream.connection import Connection, Watcher, garbage, unreachable, wording
+from mcpcompose.upstream.handshake import Greeting, fetch_kind, fetch_lists, greet, subscribe
 from mcpcompose.upstream.listcache import ListCache
 from mcpcompose.upstream.parking import Parking
 from mcpcompose.upstream.stream import StreamConnection
 
+_log: Final = logging.getLogger(__name__)
 _DRAIN_POLL: Final = 0.005
 _STALE: Final = {
     "notifications/tools/list_changed": ("tools",),
@@ -93,6 +96,12 @@ class Slot:
         return self.lists
 
     @property
+    def excuse(self) -> str:
+        """Why it does not serve, when it does not."""
+        what = "is stopped" if self.state is State.STOPPED else f"does not serve: {self.reason or self.state.value}"
+        return f"server `{self.name}` {what}"
+
+    @property
     def timeouts(self) -> tuple[float, float]:
         """How long a call may be silent, and take."""
         return self._spec.timeouts.call, self._spec.timeouts.total
@@ -148,6 +157,7 @@ class Slot:
         self._leaving = False
         self._enter(State.STARTING, self.reason)
         self._task = asyncio.create_task(self._run(endpoint), name=f"server {self.name}")
+        self._task.add_done_callback(self._ended)
 
     async def detach(self) -> None:
         """Let calls in flight end, bounded; new ones wait for the next instance."""
@@ -213,15 +223,19 @@ class Slot:
             return await self._around.restart(self.name)
         except McpComposeError as error:
             self._fail(error.message)
-            return None
+        except (OSError, ValueError) as error:
+            self._fail(f"cannot be started again: {wording(error)}")
+        return None
 
     async def _serve(self, endpoint: Endpoint) -> str:
         """From the handshake to the end; returns why it ended."""
         self._lost = None
         self._stale.clear()
         self._news.clear()
-        connection = self._connect(endpoint)
-        self._connection = connection
+        try:
+            self._connection = connection = self._connect(endpoint)
+        except (OSError, ValueError) as error:  # such as a header that cannot be sent
+            return f"cannot be spoken to: {wording(error)}"
         try:
             async with asyncio.timeout(self._spec.timeouts.start):
                 greeting = await self._greet(connection)
@@ -230,13 +244,17 @@ class Slot:
             self._listed(connection, greeting, lists)
             return await self._follow(connection, greeting)
         except TimeoutError:
-            return f"did not answer its handshake within {self._spec.timeouts.start:g} s{_garbage(connection)}"
+            late = f"did not answer its handshake within {self._spec.timeouts.start:g} s"
+            return (unreachable(connection) or late) + garbage(connection)
         except UpstreamError as error:
-            return self._end_reason(error.message) + _garbage(connection)
+            return self._end_reason(error.message) + garbage(connection)
+        except (OSError, ValueError) as error:
+            return self._end_reason(f"cannot be spoken to: {wording(error)}")
         finally:
             self._live = False
             self._connection = None
-            await connection.close(self._end_reason("replaced"))
+            with contextlib.suppress(OSError):
+                await connection.close(self._end_reason("replaced"))
 
     def _end_reason(self, otherwise: str) -> str:
         return self._lost or otherwise
@@ -260,13 +278,16 @@ class Slot:
                 )
 
     async def _greet(self, connection: Connection) -> Greeting:
-        """Shake hands; a server that does not listen yet is asked again until the time is over."""
+        """Shake hands; an instance that does not listen yet is asked again until the time is over."""
         while True:
             try:
                 return await greet(connection, self._spec.era, self._era)
             except UpstreamError:
-                if self._lost is not None or not getattr(connection, "unreachable", None):
+                why = unreachable(connection)
+                if self._lost is not None or why is None:
                     raise
+                if self._spec.is_remote:
+                    raise UpstreamError(why) from None
             await asyncio.sleep(0.1)
 
     def _begin(self, connection: Connection, greeting: Greeting) -> None:
@@ -288,7 +309,7 @@ class Slot:
 
     async def _follow(self, connection: Connection, greeting: Greeting) -> str:
         """Look again when the server says that a list changed, until it is lost."""
-        subscription = _subscribe(connection, greeting)
+        subscription = subscribe(connection, greeting)
         looks = retry.Looks()
         try:
             while self._lost is None:
@@ -340,8 +361,7 @@ class Slot:
         self._parked.refuse(self._unavailable())
 
     def _unavailable(self) -> Reply:
-        what = "is stopped" if self.state is State.STOPPED else f"does not serve: {self.reason or self.state.value}"
-        return unavailable(self.name, f"server `{self.name}` {what}")
+        return unavailable(self.name, self.excuse)
 
     def _fail(self, reason: str) -> None:
         self._failures += 1
@@ -365,26 +385,11 @@ class Slot:
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
 
-
-def _subscribe(connection: Connection, greeting: Greeting) -> Call | None:
-    """Ask a modern server to say when its lists change."""
-    if greeting.era is not Era.MODERN:
-        return None
-    wanted = {
-        f"{kind}ListChanged": True
-        for kind in ("tools", "prompts", "resources")
-        if isinstance(offer := greeting.capabilities.get(kind), dict) and offer.get("listChanged") is True
-    }
-    if not wanted:
-        return None
-    call = Call("subscriptions/listen", {"notifications": wanted}, idle=None, total=None)
-    connection.begin(call)
-    return call
-
-
-def _garbage(connection: Connection) -> str:
-    first = getattr(connection, "first_garbage", None)
-    return f"; its standard output began with `{first}`" if first else ""
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that ends by an error of ours leaves no server behind that starts for good."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        _log.error("the task of server `%s` ended by an error", self.name, exc_info=error)
+        if task is self._task:
+            self.failed(f"internal error: {wording(error)}")

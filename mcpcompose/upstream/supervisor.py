@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from mcpcompose.upstream.call import Call, unavailable
 from mcpcompose.upstream.listcache import ListCache
 from mcpcompose.upstream.slot import Slot, Surroundings
 
+_log: Final = logging.getLogger(__name__)
 _SWEEP: Final = 0.5
 _POLL: Final = 0.02
 _UNSETTLED: Final = frozenset({State.WAITING, State.STARTING})
@@ -104,6 +106,11 @@ class Supervisor:
         slot = self._slots.get(server)
         return slot.timeouts if slot is not None else (60.0, 1800.0)
 
+    def excuse(self, server: str) -> str | None:
+        """Why nothing is known of what *server* offers; None when its lists are there."""
+        slot = self._slots.get(server)
+        return slot.excuse if slot is not None and slot.offers is None else None
+
     def lists(self) -> dict[str, ServerLists]:
         """What is offered now, in the file's order."""
         return {name: offers for name, slot in self._slots.items() if (offers := slot.offers) is not None}
@@ -132,7 +139,10 @@ class Supervisor:
             self._sweeper.cancel()
             await asyncio.wait({self._sweeper})
             self._sweeper = None
-        await asyncio.gather(*(slot.close() for slot in self._slots.values()))
+        ends = await asyncio.gather(*(slot.close() for slot in self._slots.values()), return_exceptions=True)
+        for name, end in zip(self._slots, ends, strict=True):
+            if isinstance(end, Exception):
+                _log.error("server `%s` could not be let go of", name, exc_info=end)
         for task in tuple(self._leaving):
             task.cancel()
             await asyncio.wait({task})

@@ -7,12 +7,15 @@ The payload stays the bytes that came (`msgspec.Raw`).
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from mcpcompose.upstream.base import Era
-from mcpcompose.upstream.call import Call
+
+if TYPE_CHECKING:
+    from mcpcompose.upstream.call import Call
 
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 MODERN_VERSIONS: Final = ("2026-07-28",)
@@ -112,7 +115,7 @@ def request_params(call: Call, token: str, era: Era, version: str) -> dict[str, 
     if call.progress_token is not None:
         meta["progressToken"] = token
     if era is Era.MODERN:
-        meta |= {META_CAPABILITIES: {}, META_CLIENT: OWN_INFO} | (call.envelope or {}) | {META_VERSION: version}
+        meta |= {META_CAPABILITIES: {}, META_CLIENT: own_info()} | (call.envelope or {}) | {META_VERSION: version}
     return {**params, "_meta": meta}
 
 
@@ -129,16 +132,15 @@ def notification(method: str, params: dict[str, Any] | None = None) -> bytes:
     return encode(message)
 
 
-def _own_info() -> dict[str, Any]:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  once
+@cache
+def own_info() -> dict[str, Any]:
+    """What we call ourselves towards clients and servers; the version is `0` when the package is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  it is slow to import
 
     try:
         return {"name": "mcp-compose", "version": version("mcpcompose")}
     except PackageNotFoundError:
         return {"name": "mcp-compose", "version": "0"}
-
-
-OWN_INFO: Final = _own_info()
 
 
 def deeper(value: Any, levels: int) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,16 @@ def test_the_file_is_found_in_a_folder_above(tmp_path: Path) -> None:
 
     assert found.files == (tmp_path / "Team One" / "mcp-compose.yaml",)
     assert found.name == "teamone"
+
+
+def test_somebody_who_looks_whether_it_is_held_keeps_nobody_from_holding_the_lock(tmp_path: Path) -> None:
+    paths = locate(options(project(tmp_path / "x"))).paths.make()
+    looking = os.open(paths.lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, [looking]).start()
+
+    with held(paths):
+        assert holder(paths) == os.getpid()
 
 
 def test_without_a_file_there_is_nothing_to_be_about(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_config_prints_references_and_where_a_value_came_from(desk: Desk) -> Non
     assert desk.ok("config", "--explain", "servers.a.image").splitlines()[0] == "servers.a.image: x:1"
     assert desk.json("config", "--explain", "servers.a.image")["origin"].endswith("mcp-compose.yaml:3:5")
     assert "relaxes" in desk.ok("config", "--explain", "servers.a.read_only")
+    assert desk.ok("config", "--explain", "servers.a.network").startswith("servers.a.network: none\n")
     assert desk.ok("-q", "config") == ""
 
 
@@ -134,6 +135,33 @@ def test_an_engine_that_does_not_answer_exits_4_and_names_the_ways_out(desk: Des
     assert desk.processes() == []
 
 
+def test_pull_without_an_engine_exits_4(desk: Desk) -> None:
+    desk.environ["DOCKER_HOST"] = f"unix://{desk.base}/none.sock"
+    desk.write("servers:\n  a: {image: 'x:1'}\n")
+
+    assert desk.run("pull").returncode == 4
+
+
+def test_pull_runs_nothing_while_something_waits_that_belongs_to_no_other_server(desk: Desk) -> None:
+    desk.environ["DOCKER_HOST"] = f"unix://{desk.base}/none.sock"
+    servers = {"a": {"image": "x:1"}, "b": {"process": ["true"]}}
+    desk.write(json.dumps({"servers": servers}))
+    other = desk.run("pull", "a")
+    desk.write(json.dumps({"servers": servers, "secrets": {"b": {"command": ["true"]}}}))
+
+    assert other.returncode == 4
+    assert desk.run("pull", "a").returncode == 6
+
+
+def test_a_server_without_anything_to_pull_or_build_cannot_be_named(desk: Desk) -> None:
+    desk.write("servers:\n  a: {image: 'x:1'}\n  b: {process: ['true']}\n")
+
+    for verb, server in (("pull", "b"), ("build", "a")):
+        done = desk.run(verb, server)
+        assert done.returncode == 2
+        assert f"server `{server}` has nothing to {verb}" in done.stderr
+
+
 def test_what_was_not_approved_exits_6_with_its_hash_and_up_trust_approves_it(desk: Desk) -> None:
     desk.servers(a={})
 
@@ -195,6 +223,25 @@ def test_version_and_completion_print_data(desk: Desk) -> None:
     assert desk.json("version").keys() == {"version", "python"}
     for shell in ("bash", "zsh", "fish"):
         assert "mcp-compose" in desk.ok("completion", shell)
+
+
+@pytest.mark.parametrize(
+    ("shell", "asked"),
+    [
+        ("bash", {"COMP_WORDS": "mcp-compose lo", "COMP_CWORD": "1"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "mcp-compose lo"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "mcp-compose lo", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+)
+def test_a_shell_that_asks_is_told_what_could_come_next(desk: Desk, shell: str, asked: dict[str, str]) -> None:
+    desk.environ |= {"_MCP_COMPOSE_COMPLETE": f"complete_{shell}", **asked}
+
+    done = desk.run()
+
+    assert done.returncode == 0, done.stderr
+    assert "logs" in done.stdout
+    assert "pull" not in done.stdout
+    assert done.stderr == ""
 
 
 def test_what_comes_from_outside_cannot_write_to_the_terminal(desk: Desk) -> None:
@@ -270,3 +317,36 @@ def test_a_current_folder_that_is_gone_is_a_clear_error(desk: Desk) -> None:
     assert done.returncode == 2
     assert "error: the current folder is gone" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_project_whose_file_is_gone_can_be_looked_at_and_taken_down(desk: Desk) -> None:
+    for name, words in (("named", ["-p", "named"]), ("desk", [])):
+        desk.servers(a={})
+        desk.ok("trust", "--all")
+        desk.ok("-p", name, "up", "-d")
+        (desk.project / "mcp-compose.yaml").rename(desk.project / "other.yaml")
+
+        assert desk.json(*words, "ps")["project"] == name
+        desk.ok(*words, "down")
+
+        assert desk.json("ls") == []
+        gone = desk.run(*words, "ps")
+        assert gone.returncode == 2
+        assert "mcp-compose init" in gone.stderr
+
+
+def test_of_several_projects_without_a_file_one_has_to_be_named(desk: Desk) -> None:
+    desk.servers(a={})
+    desk.ok("trust", "--all")
+    for name in ("one", "two"):
+        desk.ok("-p", name, "up", "-d")
+    (desk.project / "mcp-compose.yaml").unlink()
+
+    done = desk.run("down")
+
+    assert done.returncode == 2
+    assert "`one`" in done.stderr
+    assert "`two`" in done.stderr
+    desk.ok("-p", "one", "down")
+    desk.ok("down")
+    assert desk.json("ls") == []

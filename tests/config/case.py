@@ -33,6 +33,16 @@ class Case:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, newline="")
 
+    def options(self) -> list[str]:
+        """The request as the command line is told it."""
+        words: list[str] = []
+        for line in self.files.get("request", "").splitlines():
+            key, _, value = line.partition(": ")
+            if not line.startswith("env "):
+                option = "--file" if key == "files" else f"--{key}"
+                words += [word for one in value.split() for word in (option, one)]
+        return words
+
     def request(self, directory: Path) -> Request:
         options: dict[str, str] = {}
         environ: dict[str, str] = {}

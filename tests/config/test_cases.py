@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import case as cases
 
+from mcpcompose.cli.main import main
 from mcpcompose.config.document import parse
 from mcpcompose.config.load import Request, load
 from mcpcompose.config.schema import json_schema
@@ -47,6 +48,30 @@ def test_a_case_loads_as_written_below_its_line(name: str, project: Path) -> Non
 
 def test_there_are_enough_bad_files() -> None:
     assert len(BAD) >= 70
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_the_command_line_shows_the_problems_of_a_bad_file_and_exits_2(
+    name: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = cases.read(name)
+    case.write(project)
+    monkeypatch.chdir(project)
+    for key in (key for key in os.environ if key.startswith("MCP_COMPOSE_")):
+        monkeypatch.delenv(key)
+    own = {"HOME": str(project / "home"), "MCP_COMPOSE_HOME": str(project / "state")}
+    for key, value in {**case.request(project).environ, **own}.items():
+        monkeypatch.setenv(key, value)
+
+    code = main([*case.options(), "config"])
+
+    said = capsys.readouterr().err
+    assert code == 2
+    assert "Traceback" not in said
+    assert "should not have happened" not in said
+    if not case.expected.startswith("usage: "):
+        places = [line.partition(" ")[0] for line in case.expected.splitlines() if not line.startswith(" ")]
+        assert [place for place in places if place not in said] == []
 
 
 @pytest.mark.parametrize("name", GOOD)

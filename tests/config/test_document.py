@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcpcompose.config.document import parse, read, resolve
+from mcpcompose.config.load import Request, load
 from mcpcompose.config.tree import Map, key_position, value_position
 from mcpcompose.errors import FileProblems
 
@@ -103,13 +104,19 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_content_ends_quickly(name: str) -> None:
-    content = HOSTILE[name][: 1 << 20]
+def test_hostile_content_ends_quickly_and_in_problems_with_places(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "mcp-compose.yaml"
+    file.write_bytes(HOSTILE[name][: 1 << 20])
     started = time.perf_counter()
 
-    parse(FILE, content)
+    with pytest.raises(FileProblems) as caught:
+        load(Request(files=(file,), directory=tmp_path, environ={}, home=tmp_path))
 
     assert time.perf_counter() - started < 10
+    for problem in caught.value.problems:
+        assert problem.position is not None
+        assert problem.position.file == file
+        assert len(problem.message) < 500
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 Every key of the file has an effect or is refused: a key that is parsed and ignored would be a lie.
 
 `EFFECTS` names, for each key, the module that reads it and the expression it is read from; the test looks the
-expression up in the module's syntax tree. `REFUSED` is the loader's own table.
+expression up in the module's syntax tree, and `test_effects_desired.py` shows what becomes of those in `desired.py`.
 """
 
 from __future__ import annotations

@@ -192,3 +192,19 @@ async def test_a_burst_of_saves_ends_with_the_last_one_reported(tmp_path: Path, 
         await watched.next()
         contents = file.stat().st_size
         assert contents == size
+
+
+async def test_without_a_watch_left_on_the_system_changes_are_still_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> object:
+        raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr("watchfiles.awatch", full)
+    file = tmp_path / "a.yaml"
+    file.write_text("one")
+    async with watching(lambda: [file]) as watched:
+        await asyncio.sleep(0)
+        file.write_text("two two")
+
+        assert await watched.next() == {file}

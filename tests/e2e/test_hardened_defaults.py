@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.containers import Containers
+from harness.containers import Containers, assert_hardened
 from harness.workspace import Workspace, echo, program, text
 
 pytestmark = pytest.mark.docker
@@ -20,22 +20,7 @@ async def test_containers_have_the_hardened_defaults(workspace: Workspace, conta
     workspace.when_ready()
 
     for server in ("a", "web"):
-        host = containers.of(server)["HostConfig"]
-        assert host["Init"] is True
-        assert host["Privileged"] is False
-        assert host["ReadonlyRootfs"] is True
-        assert host["CapDrop"] == ["ALL"]
-        assert not host["CapAdd"]
-        assert "no-new-privileges" in "".join(host["SecurityOpt"])
-        assert host["PidsLimit"] == 256
-        assert host["Memory"] == 1 << 30
-        assert host["NanoCpus"] == 1_000_000_000
-        assert "/tmp" in host["Tmpfs"]
-        assert host["LogConfig"]["Type"] == "none"
-        assert host["RestartPolicy"]["Name"] in {"no", ""}
-        assert not host["PortBindings"]
-        assert host["PidMode"] == ""
-        assert not host["Devices"]
+        assert_hardened(containers.of(server))
     assert containers.of("a")["HostConfig"]["NetworkMode"] == "none"
     (network,) = containers.networks()
     details = containers.client.networks.get(network).attrs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
 from pathlib import Path
@@ -205,3 +206,54 @@ async def test_a_package_image_speaks_without_network_on_a_read_only_root(
     finally:
         await engine.remove_instance(docker_bench.spec().name)
         await engine._client.call("clean", lambda api: api.remove_image(source.tag))  # type: ignore[attr-defined]
+
+
+async def build_steps(engine: Any, marker: str) -> list[str]:
+    """The containers in which a build's steps run right now."""
+    listed = await engine._client.call("list", lambda api: api.containers())
+    return [one["Id"] for one in listed if marker in one["Command"]]
+
+
+@pytest.mark.docker
+async def test_a_silent_build_ends_at_once_when_it_is_cancelled_and_holds_up_nobody(
+    docker_bench: Bench, tmp_path: Path
+):
+    engine, marker = docker_bench.engine(), f"sleep 300 # {docker_bench.project}"
+    context(tmp_path, Dockerfile=f"FROM {BASE}\nRUN {marker}\n")
+    source = BuiltImage(f"mcp-compose-test/{docker_bench.project}:1", tmp_path)
+    task = asyncio.create_task(engine.ensure_image(source))
+    async with asyncio.timeout(30):
+        while not await build_steps(engine, marker):  # noqa: ASYNC110  the engine's builds have no event
+            await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(3):
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await engine.close()
+
+    later = docker_bench.engine()
+    async with asyncio.timeout(15):
+        while await build_steps(later, marker):  # noqa: ASYNC110  the same
+            await asyncio.sleep(0.05)
+    assert task.cancelled()
+
+
+@pytest.mark.docker
+async def test_a_context_that_is_not_the_approved_one_is_not_built(docker_bench: Bench, tmp_path: Path):
+    engine = docker_bench.engine()
+    context(tmp_path, Dockerfile=f"FROM {BASE}\n", data="x" * 3_000_000)
+    source = BuiltImage(f"mcp-compose-test/{docker_bench.project}:1", tmp_path, digest="another")
+
+    with pytest.raises(BuildFailed, match="changed while it was sent"):
+        await engine.ensure_image(source)
+
+    state = await engine.observe(docker_bench.owner, frozenset(), frozenset({source.tag}))
+    assert state.images == ()
+
+
+@pytest.mark.docker
+async def test_a_dockerfile_that_makes_no_sense_is_a_failed_build(docker_bench: Bench, tmp_path: Path):
+    context(tmp_path, Dockerfile="NONSENSE\n", data="x" * 3_000_000)
+
+    with pytest.raises(BuildFailed, match="NONSENSE"):
+        await docker_bench.engine().ensure_image(BuiltImage("mcp-compose-test/bad:1", tmp_path))

@@ -96,6 +96,29 @@ async def test_secret_files_are_gone_with_the_instance(bench: Bench):
     assert [*bench.paths.secret_files.rglob("*")] == []
 
 
+async def test_a_create_that_fails_leaves_no_secret_files(bench: Bench):
+    engine = bench.engine()
+    source = PackageImage("no/such:1", "pypi", "name", "x") if bench.on_host else RegistryImage("no/such:1")
+    spec = bench.spec(source=source, secret_files=(SecretFile("key", "key"),))
+
+    with pytest.raises(EngineError):
+        await engine.create_instance(spec, bench.values(secret_files={"key": b"s3cret-file"}))
+
+    assert [*bench.paths.secret_files.rglob("*")] == []
+
+
+@pytest.mark.parametrize("bad", ["a\0b", "a\udc80b"])
+async def test_text_that_no_system_call_takes_is_refused_without_showing_it(bench: Bench, bad: str):
+    engine = bench.engine()
+
+    for values in (bench.values(environment={"TOKEN": bad}), bench.values(command=(*bench.command, bad))):
+        with pytest.raises(EngineError, match=bench.spec().name) as refused:
+            await engine.create_instance(bench.spec(), values)
+        assert bad not in str(refused.value)
+
+    assert await states(engine, bench) == []
+
+
 async def test_an_instance_is_observed_from_created_to_removed(bench: Bench):
     engine, spec = bench.engine(), bench.spec()
     await engine.create_instance(spec, bench.values())

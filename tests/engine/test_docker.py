@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mcpcompose.engine import secret_files
 from mcpcompose.engine.base import (
+    BuiltImage,
     Hardening,
     Http,
     HttpEndpoint,
@@ -22,11 +24,14 @@ from mcpcompose.engine.base import (
     NetworkSpec,
     RegistryImage,
     SecretFile,
+    StreamEndpoint,
     Values,
 )
 from mcpcompose.engine.docker import DockerEngine
+from mcpcompose.engine.docker_attach import AttachedStream, attach
+from mcpcompose.engine.docker_host import Address
 from mcpcompose.errors import DangerRefused, EngineError, EngineUnreachable, McpComposeError
-from mcpcompose.spec.identity import Owner
+from mcpcompose.spec.identity import HASH_LABEL, OWNER_LABEL, PROJECT_LABEL, SERVER_LABEL, Owner
 
 if TYPE_CHECKING:
     from conftest import Bench
@@ -198,6 +203,8 @@ async def test_many_networks_are_made_at_once_without_overlap(docker_bench: Benc
 
     state = await engine.observe(docker_bench.owner, frozenset(), frozenset())
     assert state.networks == tuple(sorted(spec.name for spec in specs))
+    made = await engine._client.call("inspect", lambda api: api.inspect_network(specs[0].name))  # type: ignore[attr-defined]
+    assert [one["Subnet"].rpartition("/")[2] for one in made["IPAM"]["Config"]] == ["28"]
 
 
 @pytest.mark.docker
@@ -404,3 +411,97 @@ async def test_a_pull_from_a_registry_that_never_answers_is_given_up_at_once_and
 
     assert all(isinstance(result, asyncio.CancelledError) for result in results)
     registry.close()
+
+
+@pytest.mark.docker
+async def test_secret_files_that_a_killed_run_left_are_swept_and_no_others(docker_bench: Bench):
+    bench, engine = docker_bench, docker_bench.engine()
+    spec = bench.spec(secret_files=(SecretFile("key", "key"),))
+    await bench.talk(engine, spec, bench.values(secret_files={"key": b"x"}))
+    base = bench.paths.secret_files
+    secret_files.write(base, f"{bench.project}-gone-1", {"key": b"x"})
+    secret_files.write(base, f"{bench.project}-host-1", {"key": b"x"})
+    bench.paths.instances.joinpath(f"{bench.project}-host-1.json").write_text("{}")
+
+    await bench.engine().observe(bench.owner, frozenset(), frozenset())
+
+    assert sorted(folder.name for folder in base.iterdir()) == [spec.name, f"{bench.project}-host-1"]
+
+
+@pytest.mark.docker
+async def test_an_attach_that_is_cancelled_leaves_no_connection(tmp_path: Any):
+    ended = asyncio.Event()
+    heard = asyncio.Event()
+
+    async def never_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        heard.set()
+        with suppress(ConnectionError):
+            await reader.read()
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_unix_server(never_answers, tmp_path / "s")
+    address = Address(f"unix://{tmp_path}/s")
+    task = asyncio.create_task(
+        attach(address, "1.41", "x", stdin=True, log=lambda _data: None, lost=lambda _stream: None)
+    )
+    async with asyncio.timeout(5):
+        await heard.wait()
+        task.cancel()
+        await ended.wait()
+
+    assert task.cancelled()
+    server.close()
+
+
+async def test_a_stream_that_is_lost_with_the_engine_ends_without_an_unretrieved_error(
+    process_bench: Bench, tmp_path: Any
+):
+    engine = DockerEngine(process_bench.paths, process_bench.log, {"DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
+    stream = AttachedStream(lambda _data: None, lambda _stream: None, all_to_log=False)
+    _, heard = await process_bench.listen(StreamEndpoint(stream))
+
+    await engine._ended("a", "a", stream)
+
+    await heard.until(lambda: heard.reason is not None)
+    assert "none.sock" in (heard.reason or "")
+    await engine.close()
+
+
+@pytest.mark.docker
+async def test_what_an_image_says_of_itself_changes_no_setting(docker_bench: Bench, tmp_path: Any):
+    bench, engine = docker_bench, docker_bench.engine()
+    tmp_path.joinpath("Dockerfile").write_text(
+        f"FROM {bench.source.ref}\n"  # type: ignore[union-attr]
+        'LABEL io.docker.server.metadata="{volumes: [/:/host], user: root, command: [evil], network: host}"\n'
+        "LABEL io.mcpcompose.project=other io.mcpcompose.owner=other io.mcpcompose.server=other\n"
+        'LABEL io.mcpcompose.http="80 /evil" io.mcpcompose.stop-grace=99999\n'
+        f"LABEL {PROJECT_LABEL}=other {OWNER_LABEL}=other {SERVER_LABEL}=other {HASH_LABEL}=other\n"
+        'ENTRYPOINT ["/bin/echo", "evil"]\nCMD ["evil"]\nENV TOKEN=evil\nEXPOSE 80\nVOLUME /data\nUSER 12345\n'
+    )
+    source = BuiltImage(f"mcp-compose-test/{bench.project}:1", tmp_path)
+    await engine.ensure_image(source)
+    try:
+        spec = bench.spec(source=source, user="1000:1000", entrypoint=("/usr/bin/env",))
+        values = bench.values(entrypoint=("/usr/bin/env",), environment={"TOKEN": "ours"})
+        await engine.create_instance(spec, values)
+        found = await inspected(engine, spec.name)
+        (seen,) = (await engine.observe(bench.owner, frozenset(), frozenset())).instances
+        await engine.remove_instance(spec.name)
+    finally:
+        await engine._client.call("clean", lambda api: api.remove_image(source.tag))  # type: ignore[attr-defined]
+
+    config, host, labels = found["Config"], found["HostConfig"], found["Config"]["Labels"]
+    assert {key: labels[key] for key in bench.owner.labels("a", "h1")} == bench.owner.labels("a", "h1")
+    assert (seen.server, seen.config_hash) == ("a", "h1")
+    assert labels["io.mcpcompose.stop-grace"] == "2"
+    assert (config["User"], config["Entrypoint"], config["Cmd"]) == ("1000:1000", ["/usr/bin/env"], [*bench.command])
+    assert "TOKEN=ours" in config["Env"]
+    assert "TOKEN=evil" not in config["Env"]
+    assert (host["NetworkMode"], host["Privileged"], host["Binds"]) == ("none", False, None)
+    assert not host.get("Mounts")
+    assert [(one["Type"], one["Destination"]) for one in found["Mounts"]] == [("volume", "/data")]
+    assert not host["PortBindings"]
+    listed = await engine._client.call("list", lambda api: api.volumes().get("Volumes") or [])  # type: ignore[attr-defined]
+    assert found["Mounts"][0]["Name"] not in {volume["Name"] for volume in listed}

@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mcpcompose.engine.base import Hardening, Http, HttpEndpoint, Mount, PackageImage, RegistryImage, Values
 from mcpcompose.engine.process import ProcessEngine
+from mcpcompose.engine.process_launch import Strays
 from mcpcompose.engine.process_packages import installer_environment
 from mcpcompose.engine.process_records import Records, marked, start_time
 from mcpcompose.errors import EngineError
@@ -93,9 +95,10 @@ async def main():
     owner = Owner(sys.argv[1], sys.argv[2])
     paths = project_paths(owner.id, os.environ)
     engine = ProcessEngine(paths, lambda name, data: None, os.environ)
-    command = ("sh", "-c", "trap '' PIPE HUP; setsid sleep 300 & while true; do sleep 1; done")
+    command = ("sh", "-c", "trap '' PIPE HUP TERM; setsid sleep 300 & sleep 300 & while true; do sleep 1; done")
     labels = tuple(owner.labels("a", "h1").items())
-    spec = InstanceSpec(f"{owner.project}-a-1", "a", HostCommand(), Stdio(), labels, command=command)
+    name, how = f"{owner.project}-a-1", {"command": command, "stop_grace_period": 0.3}
+    spec = InstanceSpec(name, "a", HostCommand(), Stdio(), labels, **how)
     await engine.create_instance(spec, Values())
     await engine.start_instance(spec.name, Values())
     print("started", flush=True)
@@ -104,7 +107,8 @@ asyncio.run(main())
 """
 
 
-async def test_what_a_killed_run_left_is_found_and_removed(process_bench: Bench):
+@pytest.mark.parametrize("then", ["down", "up"])
+async def test_what_a_killed_run_left_is_found_and_ended_though_it_ignores_the_end(process_bench: Bench, then: str):
     bench = process_bench
     root = str(__file__).rsplit("/tests/", 1)[0]
     environ = {**os.environ, "MCP_COMPOSE_HOME": str(bench.paths.runtime.parents[1])}
@@ -119,9 +123,14 @@ async def test_what_a_killed_run_left_is_found_and_removed(process_bench: Bench)
     record = Records(bench.paths.instances).get(found.name)
     assert record is not None
 
-    await engine.remove_instance(found.name)
+    left = [*marked(record.mark)]
+    if then == "up":
+        await engine.start_instance(found.name, bench.values())
+    await asyncio.wait_for(engine.remove_instance(found.name), 10)
 
     assert (found.running, found.attached) == (True, False)
+    assert len(left) >= 3
+    assert [start_time(pid) for pid in left] == [""] * len(left)
     assert [*marked(record.mark)] == []
     assert start_time(record.pid or 0) == ""
 
@@ -186,6 +195,32 @@ async def test_a_command_that_does_not_exist_is_an_error_without_its_arguments(p
         await engine.start_instance(bench.spec().name, values)
 
     assert "pl4nted" not in str(refused.value)
+
+
+async def test_many_servers_that_end_at_once_are_one_look_at_the_processes():
+    strays = Strays()
+
+    looks = {strays.begin(f"x-{number}") for number in range(50)}
+
+    assert len(looks) == 1
+    await strays.close()
+
+
+async def test_starts_that_fail_leak_no_descriptor(process_bench: Bench):
+    bench, engine = process_bench, process_bench.engine()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        spec = bench.spec(transport=Http(probe.getsockname()[1], "/mcp"))
+    values = bench.values(command=("/no/such/program",))
+    await engine.create_instance(spec, values)
+    counts = []
+    for _ in range(4):
+        with pytest.raises(EngineError, match="cannot start"):
+            await engine.start_instance(spec.name, values)
+        await asyncio.sleep(0)
+        counts.append(len([*Path("/proc/self/fd").iterdir()]))
+
+    assert counts[1:] == counts[1:2] * 3
 
 
 @pytest.mark.parametrize(

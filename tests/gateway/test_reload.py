@@ -201,3 +201,20 @@ async def test_a_server_that_must_not_restart_is_dropped(stage: Stage) -> None:
     assert stage.gateway.status()[0].reason == "exited with code 0"
     assert (await stage.post("tools/list")).json()["result"]["tools"] == []
     assert stage.restarts == []
+
+
+async def test_a_tool_of_a_server_that_does_not_serve_is_not_unknown(stage: Stage) -> None:
+    silent = FakeServer(answers={"initialize": None})
+    servers = {"exits": {"timeouts": {"start": 0.1}, "restart": "no"}, "b": {}}
+    await stage.serve(project(servers=servers), {"exits": silent, "b": FakeServer()})
+
+    error = (await stage.post("tools/call", {"name": "exits__x"})).json()["error"]
+    alone = (await stage.post("tools/call", {"name": "x"}, path="/servers/exits/mcp")).json()["error"]
+    other = (await stage.post("tools/call", {"name": "b__x"})).json()["error"]
+    stage.gateway.stopped("exits")
+    stopped = (await stage.post("prompts/get", {"name": "exits__x"})).json()["error"]
+
+    text = "server `exits` does not serve: did not answer its handshake within 0.1 s"
+    assert error == alone == {"code": -32603, "message": text, "data": {"server": "exits", "retryable": True}}
+    assert (other["code"], other["message"]) == (-32602, "unknown tool `b__x`")
+    assert (stopped["code"], stopped["message"]) == (-32603, "server `exits` is stopped")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.stage import MODERN, FakeServer, Stage, project, tool, until
+from mcpcompose.gateway.stdio import StdioFront
 
 META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 
@@ -229,3 +230,38 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
     except OSError:
         return False
+
+
+async def test_a_line_over_the_limit_is_refused_and_costs_no_other(stage: Stage) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    front = StdioFront(stage.gateway.kernel, stage.gateway.tokens)
+    front.configure(body_limit=10_000)
+    await front.start(stage.folder / "small.sock")
+    line = Line(*await asyncio.open_unix_connection(str(stage.folder / "small.sock")))
+    line.send({"profile": "default"})
+    refused = {"code": -32600, "message": "the message is larger than is read here"}
+
+    for size in (10_001, 200_000):
+        answer = await line.ask("tools/list", {"_meta": META, "text": "x" * size})
+        listed = await line.ask("tools/list", {"_meta": META})
+        assert answer == {"jsonrpc": "2.0", "id": None, "error": refused}
+        assert [t["name"] for t in listed["result"]["tools"]] == ["a__echo"]
+
+    line.writer.write(b"x" * 200_000)
+    line.writer.write_eof()
+    assert (await line.read())["error"] == refused
+    assert await line.read() is None
+    line.writer.close()
+    await front.stop(0)
+
+
+async def test_where_the_system_cannot_name_the_other_process_the_mode_of_the_socket_protects(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("socket.SO_PEERCRED")
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    line = await Line.open(stage, profile="default")
+
+    assert "result" in await line.ask("tools/list", {"_meta": META})
+    assert stat.S_IMODE((stage.folder / "stdio.sock").stat().st_mode) == 0o600
+    line.writer.close()

@@ -81,3 +81,23 @@ class Containers:
         for volume in self.client.volumes.list(filters=self._filter):
             volume.remove(force=True)
         self.client.close()
+
+
+def assert_hardened(container: dict[str, Any]) -> None:
+    """The defaults of every server that asks for nothing else, as `inspect` shows them."""
+    host = container["HostConfig"]
+    assert host["Init"] is True
+    assert host["Privileged"] is False
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert "no-new-privileges" in "".join(host["SecurityOpt"])
+    assert host["PidsLimit"] == 256
+    assert host["Memory"] == 1 << 30
+    assert host["NanoCpus"] == 1_000_000_000
+    assert "/tmp" in host["Tmpfs"]
+    assert host["LogConfig"]["Type"] == "none"
+    assert host["RestartPolicy"]["Name"] in {"no", ""}
+    assert not host["PortBindings"]
+    assert host["PidMode"] == ""
+    assert not host["Devices"]

@@ -133,11 +133,12 @@ class Workspace:
         return [process for process in self.processes() if "gateway" in _command_line(process)]
 
     def processes(self) -> list[psutil.Process]:
-        """Every process with this workspace's state folder in its environment, or one of their descendants."""
+        """Every process that works in this workspace or has its state folder in its environment, and descendants."""
         found: dict[int, psutil.Process] = {}
         for process in psutil.process_iter():
             try:
-                if process.environ().get("MCP_COMPOSE_HOME") == str(self.home):
+                works_here = Path(process.cwd()).is_relative_to(self.base)
+                if works_here or process.environ().get("MCP_COMPOSE_HOME") == str(self.home):
                     found[process.pid] = process
                     found.update({child.pid: child for child in process.children(recursive=True)})
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):

@@ -122,7 +122,7 @@ class Stage:
         """The file now says *what*."""
         self.loaded = Loaded(what, variables or {})
 
-    def fresh(self, engine: MemoryEngine | None = None) -> Controller:
+    def fresh(self, engine: MemoryEngine | None = None, **keys: Any) -> Controller:
         """A new gateway process on the same machine."""
         self.engine = engine or MemoryEngine(self.programs, world=self.world)
         self.serving = Record()
@@ -134,6 +134,7 @@ class Stage:
             place=place,
             host=self.host,
             clock=lambda: self.now,
+            **keys,
         )
         return self.controller
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from mcpcompose.engine.base import HttpEndpoint, StreamEndpoint
+from mcpcompose.engine.base import Endpoint, HttpEndpoint, ObservedState, StreamEndpoint, Values
 from mcpcompose.engine.memory import MemoryEngine
 from mcpcompose.errors import (
     DangerRefused,
@@ -21,8 +22,10 @@ from mcpcompose.errors import (
     UsageError,
 )
 from mcpcompose.orchestrator.outcome import StepEvent
+from mcpcompose.orchestrator.remotes import Remotes
 from mcpcompose.orchestrator.requests import ApplyRequest
-from orchestrator.stage import STRANGER, Stage, project
+from mcpcompose.secrets.resolver import Resolver
+from orchestrator.stage import STRANGER, Loaded, Stage, project
 
 WEB = {"image": "two:1", "transport": {"http": {"port": 8080}}}
 
@@ -150,7 +153,7 @@ async def test_a_server_whose_image_does_not_exist_costs_only_itself(stage: Stag
     assert isinstance(outcome.errors["bad"], ImageMissing)
     assert list(outcome.errors) == ["bad"]
     assert stage.running == {"team-a-1": 1}
-    assert stage.serving.states["bad"] == "failed: image `nowhere:1` does not exist"
+    assert stage.serving.states["bad"] == "failed: image `nowhere:1` does not exist; check its name"
     assert "bad" in stage.controller.status().errors
 
 
@@ -427,6 +430,28 @@ async def test_a_changed_variable_replaces_only_the_servers_that_use_it(stage: S
     assert {(step.server, step.cause) for step in outcome.plan.steps} == {("a", "environment changed")}
 
 
+async def test_a_remote_server_whose_value_could_not_be_had_for_a_while_is_attached_again(stage: Stage) -> None:
+    server = {"url": "https://mcp.example/mcp", "headers": {"X-Key": "${secret:k}"}}
+    stage.write(project(stage.folder, servers={"r": server}, secrets={"k": ({"environment": "K"},)}), {"K": "one"})
+    await stage.apply_approved()
+    ready = stage.controller._good
+    assert ready is not None
+    remotes = Remotes(stage.serving)
+
+    async def attach(variables: dict[str, str]) -> None:
+        loaded = Loaded(ready.project, variables)
+        resolver = Resolver(ready.project.secrets, variables, stage.folder, stage.redactor, host={})
+        await remotes.acts(replace(ready, loaded=loaded, resolver=resolver), frozenset(), frozenset())["r"]()
+
+    await attach({"K": "one"})
+    with pytest.raises(SecretMissing):
+        await attach({})
+    assert stage.serving.states["r"].startswith("failed")
+    await attach({"K": "one"})
+
+    assert stage.serving.states["r"] == "attached"
+
+
 async def test_a_remote_server_is_attached_with_its_header_values_and_again_when_they_change(stage: Stage) -> None:
     def remote(value: str) -> None:
         stage.write(
@@ -490,6 +515,78 @@ async def test_moving_to_another_engine_takes_down_what_runs_on_the_old_one(stag
     assert not stage.world.instances
     assert list(stage.engine.world.instances) == ["team-a-1"]
     await stage.controller.down()
+
+
+async def test_the_old_engine_is_let_go_of_by_its_keeper(stage: Stage) -> None:
+    gone: list[object] = []
+
+    async def let_go(engine: object) -> None:
+        gone.append(engine)
+
+    first = stage.engine
+    controller = stage.fresh(first, let_go=let_go)
+    stage.have(a="one:1")
+    await controller.apply()
+    stage.engine = MemoryEngine(stage.programs)
+
+    await controller.apply()
+
+    assert gone == [first]
+    await controller.down()
+
+
+async def test_a_down_that_fails_leaves_the_rounds_to_go_on(stage: Stage) -> None:
+    stage.have(a="one:1")
+    await stage.controller.apply()
+    reachable = stage.engine.observe
+
+    async def unreachable(*_: object) -> ObservedState:
+        raise EngineUnreachable("no engine answers")
+
+    stage.engine.observe = unreachable
+    with pytest.raises(EngineUnreachable):
+        await stage.controller.down()
+    stage.engine.observe = reachable
+    await stage.engine.remove_instance("team-a-1")
+
+    await stage.controller.look()
+
+    assert list(stage.running) == ["team-a-1"]
+
+
+async def test_what_a_round_of_its_own_did_is_in_the_log_with_its_cause(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    stage.have(a="one:1")
+    await stage.controller.apply()
+    assert "step done" not in caplog.messages
+
+    stage.have(a="one:2")
+    await stage.controller.look()
+
+    steps = [record.fields for record in caplog.records if record.getMessage() == "step done"]
+    assert {"server": "a", "step": "start team-a-1", "cause": "image changed"} in steps, steps
+
+
+async def test_images_that_are_had_together_are_declared_together(stage: Stage) -> None:
+    engine = MemoryEngine(stage.programs, world=stage.world)
+    start = engine.start_instance
+
+    async def like_a_container(name: str, values: Values) -> Endpoint:
+        await asyncio.sleep(0.05)
+        return await start(name, values)
+
+    engine.start_instance = like_a_container
+    controller = stage.fresh(engine)
+    stage.have(**{f"s{number}": "one:1" for number in range(8)})
+
+    await controller.apply()
+
+    last = stage.serving.declared[-1][1]
+    assert len(set(last.values())) == 1
+    assert last != stage.serving.declared[0][1]
+    assert len(stage.serving.declared) <= 3
 
 
 async def test_every_step_is_told_with_its_server(stage: Stage) -> None:

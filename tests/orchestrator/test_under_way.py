@@ -12,7 +12,7 @@ import pytest
 from mcpcompose.engine.base import Endpoint, ImageSource, Progress, RegistryImage, Values, silent
 from mcpcompose.engine.memory import MemoryEngine
 from mcpcompose.engine.programs import echo
-from mcpcompose.errors import ImageMissing
+from mcpcompose.errors import EngineError, ImageMissing, InstanceMissing
 from mcpcompose.orchestrator.outcome import Outcome, StepEvent
 from mcpcompose.orchestrator.requests import ApplyRequest
 from mcpcompose.orchestrator.steps import Images, Turns
@@ -474,3 +474,71 @@ async def test_work_that_breaks_costs_only_its_own_server(stage: Stage, engine: 
     assert str(outcome.errors["b"]) == "internal error: KeyError"
     assert list(outcome.errors) == ["b"]
     assert stage.running == {"team-a-1": 1}
+
+
+@pytest.mark.parametrize("verb", ["stop", "down"])
+async def test_a_server_that_the_supervisor_is_just_starting_again_is_ended_by_stop_and_down(
+    stage: Stage, engine: GatedEngine, verb: str
+) -> None:
+    stage.have(a="one:1")
+    await stage.controller.apply()
+    engine.held.add("start team-a-1")
+    restart = asyncio.create_task(stage.controller.restart_instance("a"))
+    await until(lambda: engine.entered.count("start team-a-1") == 2)
+
+    ending = asyncio.create_task(stage.controller.stop(["a"]) if verb == "stop" else stage.controller.down())
+    await asyncio.sleep(0.01)
+    engine.release("start team-a-1")
+    await ending
+
+    assert stage.running == {}
+    with pytest.raises(InstanceMissing):
+        await restart
+
+
+async def test_a_supervisor_that_is_called_off_in_a_restart_leaves_nothing_running_unheld(
+    stage: Stage, engine: GatedEngine
+) -> None:
+    stage.have(a="one:1")
+    await stage.controller.apply()
+    engine.held.add("start team-a-1")
+    restart = asyncio.create_task(stage.controller.restart_instance("a"))
+    await until(lambda: engine.entered.count("start team-a-1") == 2)
+
+    restart.cancel()
+    await asyncio.gather(restart, return_exceptions=True)
+    stopping = asyncio.create_task(stage.controller.stop(["a"]))
+    engine.release("start team-a-1")
+    await stopping
+
+    assert engine.cancelled == []
+    assert stage.running == {}
+
+
+async def test_a_restart_that_the_machine_refuses_is_an_error_of_ours(stage: Stage, engine: GatedEngine) -> None:
+    stage.have(a="one:1")
+    await stage.controller.apply()
+
+    async def full(_name: str, _values: Values) -> Endpoint:
+        raise OSError(28, "No space left on device")
+
+    engine.start_instance = full
+
+    with pytest.raises(EngineError, match="No space left"):
+        await stage.controller.restart_instance("a")
+
+
+@pytest.mark.parametrize("error", [ValueError("embedded null byte"), OSError(24, "Too many open files"), KeyError("x")])
+async def test_a_server_whose_start_breaks_never_stays_starting(
+    stage: Stage, engine: GatedEngine, error: Exception
+) -> None:
+    async def broken(_name: str, _values: Values) -> Endpoint:
+        raise error
+
+    engine.start_instance = broken
+    stage.have(a="one:1")
+
+    outcome = await stage.controller.apply()
+
+    assert list(outcome.errors) == ["a"]
+    assert stage.serving.states["a"].startswith("failed: ")

@@ -84,6 +84,15 @@ async def test_a_header_value_with_a_line_break_is_refused_without_showing_it() 
     assert "planted" not in str(caught.value)
 
 
+async def test_a_header_value_that_is_not_ascii_is_refused_without_showing_it() -> None:
+    server = Server.model_validate({"url": "https://x/mcp", "headers": {"X-Key": "${secret:s1}"}})
+
+    with pytest.raises(UsageError, match="`X-Key` of server `r` has a character that is not ASCII") as caught:
+        await resolver(environ={"V1": "planted-é"}).headers("r", server, {})
+
+    assert "planted" not in str(caught.value)
+
+
 async def test_what_is_missing_names_the_server_the_providers_and_the_next_step() -> None:
     remote = {"url": "https://x", "headers": {"X": "${secret:u}"}}
     what = project(servers={"a": {"image": "x", "secrets": ["k"]}, "r": remote})

@@ -287,3 +287,86 @@ async def test_one_call_that_cannot_connect_costs_no_other_until_nothing_answers
 
     assert (await waiting).result == b'{"fine": true}'
     assert place.lost == []
+
+
+class Sessions:
+    """Answers like a server with sessions, which can be ended, and opened again or not."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.status = 200
+
+    def end(self, status: int = 200) -> None:
+        self.number += 1
+        self.status = status
+
+    async def __call__(self, web: Web, message: dict[str, Any]) -> None:
+        current = f"s{self.number}"
+        if message["method"] == "initialize":
+            result = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {}}
+            if self.status == 200:
+                await web.result(message, result, mcp_session_id=current)
+            else:
+                await web.answer(self.status, b"not now", "text/plain")
+        elif "mcp-session-id" not in web.headers:
+            await web.answer(400)
+        elif web.headers["mcp-session-id"] != current:
+            await web.answer(404)
+        else:
+            await web.result(message, {})
+
+
+async def test_a_session_that_cannot_be_opened_again_loses_the_connection_and_the_next_call_tries_again(
+    place: Place,
+) -> None:
+    place.answer = sessions = Sessions()
+    await greet(place.connection, "legacy")
+    sessions.end(status=503)
+
+    error = await place.error()
+    sessions.status = 200
+    again = await place.call()
+
+    assert error == "server `s` ended its session and opened no other: server `s` answered with HTTP status 503"
+    assert place.lost == ["ended its session and opened no other: server `s` answered with HTTP status 503"]
+    assert again.result == b"{}"
+
+
+async def test_a_new_session_listens_again_and_its_lists_are_read_again(place: Place) -> None:
+    def streams() -> list[str | None]:
+        return [headers.get("mcp-session-id") for method, headers, _ in place.seen if method == "GET"]
+
+    place.answer = sessions = Sessions()
+    await greet(place.connection, "legacy")
+    place.connection.learned(ServerLists())
+    async with asyncio.timeout(5):
+        while streams() != ["s0"]:  # noqa: ASYNC110  a condition of the other side
+            await asyncio.sleep(0.005)
+    sessions.end()
+
+    assert (await place.call()).result == b"{}"
+    async with asyncio.timeout(5):
+        while streams() != ["s0", "s1"]:  # noqa: ASYNC110  the same
+            await asyncio.sleep(0.005)
+    assert "notifications/tools/list_changed" in place.notified
+    assert place.lost == []
+
+
+@pytest.mark.parametrize("era", [Era.LEGACY, Era.MODERN])
+async def test_a_server_that_ends_while_nobody_asks_it_anything_is_lost(era: Era) -> None:
+    lost: list[str] = []
+    made = Place()
+    bound = bind("127.0.0.1", None)
+    listening = await listen(made, bound)
+    endpoint = HttpEndpoint(f"http://127.0.0.1:{bound.getsockname()[1]}/mcp")
+    connection = HttpConnection("s", endpoint, Watcher(made.notified.append, lost.append), look=0.02)
+    connection.greeted(era, "2025-06-18")
+    connection.learned(ServerLists())
+
+    await listening.stop(0)
+
+    async with asyncio.timeout(10):
+        while not lost:  # noqa: ASYNC110  a condition of the other side
+            await asyncio.sleep(0.005)
+    await connection.close("done")
+    assert "cannot be reached" in lost[0]
