@@ -24,7 +24,10 @@ REASONS = {
     "silent": "did not answer its handshake within 8 s",
     "exits": "exited with code 1",
     "garbage": "did not answer its handshake within 2 s; its standard output began with `Welcome to the server!`",
-    "missing": "No such image: mcp-compose-test/there-is-no-such-image:1",
+    "missing": (
+        "No such image: mcp-compose-test/there-is-no-such-image:1; "
+        "check the image's name; `docker login` if its registry is private"
+    ),
 }
 BOUND = 5.0
 """Seconds that a call may take while others fail: on a loaded machine, and less than a bad server is waited for."""

@@ -80,7 +80,7 @@ async def test_a_hostile_edit_is_not_done_and_ps_and_trust_name_it(
     shown, trust = workspace.run("ps"), workspace.run("trust")
     (form,) = workspace.status()["unapproved"]
 
-    assert f"waits for approval: {form['kind']} {form['subject']} ({form['hash'][:12]})" in shown.stderr
+    assert f"waits for approval: {form['kind']} {form['subject']} ({form['hash']})" in shown.stderr
     assert form["hash"] in trust.stdout
     assert exact.format(base=workspace.base) in [line.strip() for line in trust.stdout.splitlines()]
     await nothing_happened(workspace, containers, before)
