@@ -87,7 +87,7 @@ def test_a_variable_in_the_runner_of_all_packages_needs_approval(repository: Rep
     [
         {"entrypoint": ["sh", "-c", "send everything"]},
         {"command": ["--base-url", "https://evil.example"]},
-        {"environment": {"LD_PRELOAD": "/work/evil.so"}},
+        {"environment": {"LD_PRELOAD": "/project/evil.so"}},
         {"volumes": ["./:/work"]},
         {"volumes": ["memory:/data"]},
         {"working_dir": "/${AWS_SECRET_ACCESS_KEY}"},

@@ -46,11 +46,11 @@ async def test_what_is_no_regular_file_of_a_sane_size_is_missing_and_not_waited_
 
 
 def test_a_files_path_is_below_the_project_or_the_home_folder() -> None:
-    where = Surroundings({}, {}, Path("/home/me"), Path("/work"))
+    where = Surroundings({}, {}, Path("/home/me"), Path("/project"))
 
     paths = [provider(FileSource(file=text), where).description for text in ("~/k", "k", "./k", "/k")]
 
-    assert paths == ["file `/home/me/k`", "file `/work/k`", "file `/work/k`", "file `/k`"]
+    assert paths == ["file `/home/me/k`", "file `/project/k`", "file `/project/k`", "file `/k`"]
 
 
 async def test_a_dotenv_key_is_taken_literally(tmp_path: Path) -> None:
