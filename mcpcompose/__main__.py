@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from typing import Final
+
+_COLLECT_AFTER: Final = 20_000
+"""Objects made until garbage is looked for: what is imported is none, and looking for it takes a tenth of a start."""
 
 
 def main() -> None:
     """Run the command line; the exit code is the action's own."""
+    gc.set_threshold(_COLLECT_AFTER, 10, 10)
     arguments = sys.argv[1:]
     if arguments[:2] == ["gateway", "serve"]:
         from mcpcompose.actions.serve import main as serve  # noqa: PLC0415  the detached gateway needs no command line
@@ -17,6 +23,10 @@ def main() -> None:
 
         if (code := shim(arguments)) is not None:
             sys.exit(code)
+    if "up" in arguments and not {"-d", "--detach"}.isdisjoint(arguments):
+        from mcpcompose.cli.early import begin  # noqa: PLC0415  the gateway starts beside the command line
+
+        begin(arguments)
     from mcpcompose.cli.main import main as command_line  # noqa: PLC0415  the others come first
 
     sys.exit(command_line(arguments))

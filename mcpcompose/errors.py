@@ -139,5 +139,9 @@ class GatewayNotRunning(McpComposeError):  # noqa: N818
     """No gateway holds this project."""
 
 
+class CalledOff(GatewayNotRunning):
+    """What was begun was called off by a `down` that came after it."""
+
+
 class UpstreamError(McpComposeError):
     """An MCP server that cannot be spoken to; the message says why."""

@@ -95,17 +95,15 @@ class ServerLogs:
         if not chunk:
             self.ended(instance)
             return
-        server = self.server_of(instance)
-        stream = self._streams.get(server)
+        stream = self._streams.get(instance)
         if stream is None:
-            stream = self._streams[server] = RedactedStream(self._redactor)
-        self._write(server, stream.feed(chunk))
+            stream = self._streams[instance] = RedactedStream(self._redactor)
+        self._write(self.server_of(instance), stream.feed(chunk))
 
     def ended(self, instance: str) -> None:
         """The instance ended: write what was held back."""
-        server = self.server_of(instance)
-        if stream := self._streams.pop(server, None):
-            self._write(server, stream.end())
+        if stream := self._streams.pop(instance, None):
+            self._write(self.server_of(instance), stream.end())
 
     def server_of(self, instance: str) -> str:
         """The server that the instance's name stands for."""
@@ -139,9 +137,8 @@ class ServerLogs:
 
     def close(self) -> None:
         """Write what was held back and close the files."""
-        for server in list(self._streams):
-            if stream := self._streams.pop(server, None):
-                self._write(server, stream.end())
+        for instance in list(self._streams):
+            self.ended(instance)
         for file in self._files.values():
             file.close()
         self._files.clear()

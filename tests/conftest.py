@@ -7,6 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("loaded", deadline=None)  # what takes long on a loaded machine is not wrong
+settings.load_profile("loaded")
 
 STRICT = os.environ.get("CI") == "true" or bool(os.environ.get("MCP_COMPOSE_TEST_STRICT"))
 
@@ -20,7 +24,7 @@ def _engine_problem() -> str | None:
 
 @functools.cache
 def _clients_problem() -> str | None:
-    for variable in ("MCP_COMPOSE_TEST_NODE", "MCP_COMPOSE_TEST_INSPECTOR"):
+    for variable in ("MCP_COMPOSE_TEST_NODE", "MCP_COMPOSE_TEST_INSPECTOR", "MCP_COMPOSE_TEST_CONFORMANCE"):
         if not Path(os.environ.get(variable, "/nowhere")).exists():
             return f"{variable} names no file; `eval $(scripts/clients)` brings it"
     return None

@@ -57,11 +57,13 @@ def orchestrator_place(place: Place, redactor: Redactor) -> OrchestratorPlace:
         redactor=redactor,
         key=digest_key(paths),
         protected=(paths.runtime, paths.state, paths.cache),
+        launches=paths.state / "launches.json",
+        uses_engine=lambda kind: remember(place, lambda record: record.on_engine(kind)),
     )
 
 
 class Engines:
-    """The engines of one process, each made once, and the project's record of those it used."""
+    """The engines of one process, each made once."""
 
     def __init__(self, place: Place, log: Callable[[str, bytes], None]) -> None:
         self._place = place
@@ -70,8 +72,7 @@ class Engines:
         self.environ: Mapping[str, str] = place.options.environ
 
     def __call__(self, project: Project) -> Engine:
-        """The engine of *project*; recorded before anything is made on it."""
-        remember(self._place, lambda record: record.on_engine(project.engine))
+        """The engine of *project*."""
         return self.of_kind(project.engine)
 
     def of_kind(self, kind: str) -> Engine:
@@ -107,6 +108,7 @@ class Context:
             cache=self.paths.tool_lists,
             tokens=Tokens(token_file(self.paths)),
             restart=self._restart,
+            instances=_Instances(self),
             redact=self.redactor.text,
         )
         self.serving = ListeningGateway(self.gateway, place)
@@ -128,6 +130,22 @@ class Context:
         await self.gateway.stop()
         await self.engines.close()
         self.logs.close()
+
+
+class _Instances:
+    """Further instances for the gateway, by the controller that is made after it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def start_copy(self, server: str) -> tuple[str, Endpoint]:
+        return await self._context.controller.instances.start_copy(server)
+
+    async def stop_copy(self, server: str, copy: str) -> None:
+        await self._context.controller.instances.stop_copy(server, copy)
+
+    async def rest(self, server: str) -> None:
+        await self._context.controller.instances.rest(server)
 
 
 class Source:

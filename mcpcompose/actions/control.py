@@ -15,7 +15,7 @@ from mcpcompose.actions.report import plan_as_json, problem_as_json, server_as_j
 from mcpcompose.actions.version import version_number
 from mcpcompose.auth.tokens import DEFAULT_PROFILE
 from mcpcompose.config.watch import changes
-from mcpcompose.errors import GatewayNotRunning, McpComposeError
+from mcpcompose.errors import CalledOff, GatewayNotRunning, McpComposeError
 from mcpcompose.log import fields
 from mcpcompose.orchestrator.controller import Finish
 from mcpcompose.orchestrator.outcome import OnEvent, Outcome, reason_of
@@ -27,7 +27,7 @@ _log: Final = logging.getLogger(__name__)
 _SEE_LOG: Final = "please report it with what `mcp-compose logs gateway` shows"
 _LOOK_EVERY: Final = 0.02
 _UNSETTLED: Final = frozenset({State.WAITING, State.STARTING})
-_FINE: Final = frozenset({State.READY, State.STOPPED})
+_FINE: Final = frozenset({State.READY, State.IDLE, State.STOPPED})
 _ROUNDS_AGAIN: Final = 1.0
 _SPARE: Final = 5.0
 """Seconds beyond the longest `timeouts.start` until a server that has not settled is left to itself."""
@@ -110,7 +110,8 @@ class GatewayControl:
                 else:
                     yield event
         finally:
-            self._was_asked = True
+            # Who only looks, or says that there is something to look at, brings no file.
+            self._was_asked |= not (request.get("wake") or request.get("dry_run"))
             self._busy -= 1
 
     async def down(self, request: Json) -> AsyncIterator[Json]:
@@ -176,12 +177,12 @@ class GatewayControl:
     # --- how -------------------------------------------------------------------------------------------------------
 
     async def _apply(self, request: Json, tell: OnEvent) -> Outcome:
+        self._refuse_while_going_down()
         async with self._turn:
-            self._refuse_while_going_down()
+            self._call_off_when_going_down()
             finish = await self._begin(request, tell)
         outcome = await finish()
-        # What it began is called off by a `down` that came meanwhile.
-        self._refuse_while_going_down()
+        self._call_off_when_going_down()
         return outcome
 
     async def _begin(self, request: Json, tell: OnEvent) -> Finish:
@@ -230,6 +231,11 @@ class GatewayControl:
     def _refuse_while_going_down(self) -> None:
         if self._going_down:
             raise GatewayNotRunning("the project is being taken down", hint="try again when that is done")
+
+    def _call_off_when_going_down(self) -> None:
+        """What came before a `down` does not bring up again what that takes down."""
+        if self._going_down:
+            raise CalledOff("the project is being taken down by a later `mcp-compose down`")
 
     async def _planned(self, request: Json) -> Json:
         source = Source(self._context.place, request)

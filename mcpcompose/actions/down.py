@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from mcpcompose.actions.admin_client import AdminClient, Event
 from mcpcompose.actions.locate import Place
 from mcpcompose.actions.lock import held, holder
 from mcpcompose.actions.record import read_record, write_record
-from mcpcompose.actions.spawn import running_gateway, wait_until_gone
-from mcpcompose.errors import EngineUnreachable, GatewayNotRunning, GatewayRunning, McpComposeError
+from mcpcompose.actions.spawn import running_gateway, wait_until_free, wait_until_gone
+from mcpcompose.errors import EngineUnreachable, GatewayNotRunning, McpComposeError
 from mcpcompose.redact import Redactor
-
-_PATIENCE: Final = 60.0
-_LOOK_EVERY: Final = 0.01
 
 
 def down(place: Place, *, volumes: bool, on_event: Callable[[Event], None]) -> bool:
@@ -25,8 +21,8 @@ def down(place: Place, *, volumes: bool, on_event: Callable[[Event], None]) -> b
         try:
             return _asked(place, gateway, volumes, on_event)
         except GatewayNotRunning:
-            _wait_until_free(place)
-    _wait_until_free(place)
+            pass  # it ended, or broke off: what it did not take down is done here
+    wait_until_free(place)
     from mcpcompose.actions.direct import run
 
     with held(place.paths):
@@ -34,28 +30,20 @@ def down(place: Place, *, volumes: bool, on_event: Callable[[Event], None]) -> b
 
 
 def _asked(place: Place, gateway: AdminClient, volumes: bool, on_event: Callable[[Event], None]) -> bool:
-    failed: dict[str, str] = {}
+    failed: dict[str, str] | None = None
     pid = holder(place.paths)
     for event in gateway.down(volumes=volumes):
         if event.get("event") == "done":
             failed = event["failed"]
         else:
             on_event(event)
-    _wait_until_free(place)
+    if failed is None:
+        raise GatewayNotRunning("the gateway ended before everything was taken down")
+    wait_until_free(place)
     if pid:
         wait_until_gone(pid)
     _raise_failed(failed)
     return True
-
-
-def _wait_until_free(place: Place) -> None:
-    end = time.monotonic() + _PATIENCE
-    while (pid := holder(place.paths)) is not None:
-        if time.monotonic() > end:
-            raise GatewayRunning(
-                f"the gateway (process {pid}) does not end", hint=f"end it with `kill {pid}` and try again"
-            )
-        time.sleep(_LOOK_EVERY)
 
 
 async def _directly(place: Place, volumes: bool, on_event: Callable[[Event], None]) -> bool:

@@ -7,6 +7,7 @@ One event loop. However it ends, nothing that it made outlives it but the instan
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from mcpcompose.actions.locate import Place, place
 from mcpcompose.actions.lock import held
+from mcpcompose.actions.memory import return_large_blocks
 from mcpcompose.actions.options import Options
 from mcpcompose.actions.spawn import TAKEN
 from mcpcompose.errors import GatewayNotRunning, GatewayRunning, McpComposeError
@@ -76,10 +78,12 @@ async def _serve(where: Place, first: Event | None, on_event: OnEvent, serving: 
     from mcpcompose.log import setup
 
     context = Context(where)
+    gc.freeze()
     setup(context.paths.logs, context.redactor, level=log_level(where.options.environ), stream=log_to)
     control = GatewayControl(context)
     interrupted = _on_signals(control)
     admin = await serve_admin(control, where.paths.admin_socket)
+    return_large_blocks()
     _log.info("gateway started", extra={"pid": os.getpid(), "project": where.name})
     try:
         if first is not None:

@@ -19,14 +19,26 @@ from mcpcompose.paths import private_folder
 _PATIENCE: Final = 30.0
 _LOOK_EVERY: Final = 0.01
 _ENDING: Final = 5.0
+_DOWN: Final = 60.0
+"""Seconds that a gateway which takes everything down may take."""
+ENDED: Final = 0
+"""The exit code of a gateway that had nothing to serve: what began early, while nobody came."""
 TAKEN: Final = 75
 """The exit code of a gateway that finds another one holding the lock (EX_TEMPFAIL)."""
+_begun: Final[dict[Path, subprocess.Popen[bytes]]] = {}
+"""By its admin socket, what `begin` started."""
 
 
 def running_gateway(place: Place) -> AdminClient | None:
     """The project's running gateway."""
     client = AdminClient(place.paths.admin_socket)
     return client if client.answers() else None
+
+
+def begin(place: Place) -> None:
+    """Start the project's gateway if none runs, for an `ensure_gateway` soon after: it needs a while to be there."""
+    if running_gateway(place) is None and holder(place.paths) is None:
+        _begun[place.paths.admin_socket] = _spawn(place)
 
 
 def ensure_gateway(place: Place) -> tuple[AdminClient, subprocess.Popen[bytes] | None]:
@@ -36,10 +48,10 @@ def ensure_gateway(place: Place) -> tuple[AdminClient, subprocess.Popen[bytes] |
     It ends by itself when it is given nothing that it can serve.
     """
     client = AdminClient(place.paths.admin_socket)
-    process: subprocess.Popen[bytes] | None = None
+    process = _begun.pop(place.paths.admin_socket, None)
     end = time.monotonic() + _PATIENCE
     while not client.answers():
-        if process is not None and process.poll() not in {None, TAKEN}:
+        if process is not None and process.poll() not in {None, ENDED, TAKEN}:
             raise _did_not_start(place)
         if (process is None or process.poll() is not None) and holder(place.paths) is None:
             process = _spawn(place)
@@ -63,6 +75,17 @@ def wait_until_gone(pid: int) -> None:
             os.kill(pid, 0)
         except OSError:
             return
+        time.sleep(_LOOK_EVERY)
+
+
+def wait_until_free(place: Place) -> None:
+    """Wait until no gateway holds the project. Raises `GatewayRunning` when one does not end."""
+    end = time.monotonic() + _DOWN
+    while (pid := holder(place.paths)) is not None:
+        if time.monotonic() > end:
+            raise GatewayRunning(
+                f"the gateway (process {pid}) does not end", hint=f"end it with `kill {pid}` and try again"
+            )
         time.sleep(_LOOK_EVERY)
 
 

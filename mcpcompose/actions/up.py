@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from subprocess import Popen
+from typing import Any, Final
 
-from mcpcompose.actions.admin_client import Event
+from mcpcompose.actions.admin_client import AdminClient, Event
 from mcpcompose.actions.locate import Place
-from mcpcompose.actions.spawn import ensure_gateway, running_gateway, wait_for_end
-from mcpcompose.errors import McpComposeError
+from mcpcompose.actions.spawn import ENDED, TAKEN, ensure_gateway, running_gateway, wait_for_end, wait_until_free
+from mcpcompose.errors import CalledOff, GatewayNotRunning, McpComposeError
 
 OnEvent = Callable[[Event], None]
+_GOING_DOWN: Final = 60.0
+"""Seconds that a gateway which is being taken down is waited for."""
+_LOOK_EVERY: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +33,46 @@ def is_running(place: Place) -> bool:
     return running_gateway(place) is not None
 
 
-def hand_over(place: Place, wish: Wish, on_event: OnEvent) -> dict[str, Any]:
-    """Give the file to the project's gateway, started if need be, and wait until the servers have settled."""
-    gateway, process = ensure_gateway(place)
-    try:
-        for event in gateway.apply({**place.wire(), "watch": wish.watch}):
-            if event.get("event") == "done":
-                return dict(event)
-            on_event(event)
-    except McpComposeError:
-        if process is not None:
-            wait_for_end(process)
-        raise
-    raise McpComposeError("the gateway ended before it was done", hint="see `mcp-compose logs gateway`")
+def hand_over(place: Place, wish: Wish, on_event: OnEvent, *, start: bool = True) -> dict[str, Any]:
+    """
+    Give the file to the project's gateway, started if need be, and wait until the servers have settled.
+
+    One that is ending is waited for, then another is started; without *start* `GatewayNotRunning` is raised instead.
+    """
+    end = time.monotonic() + _GOING_DOWN
+    while True:
+        if not start and running_gateway(place) is None:
+            wait_until_free(place)
+            raise GatewayNotRunning("the gateway ended before it took the file")
+        gateway, process = ensure_gateway(place)
+        heard: list[Event] = []
+        try:
+            return _handed(gateway, {**place.wire(), "watch": wish.watch}, on_event, heard)
+        except CalledOff:
+            raise
+        except GatewayNotRunning:
+            if heard or time.monotonic() > end or (process is not None and _has_broken(process)):
+                raise
+            time.sleep(_LOOK_EVERY)  # its `down` may also fail, and then it takes files again
+        except McpComposeError:
+            if process is not None:
+                wait_for_end(process)
+            raise
+
+
+def _has_broken(process: Popen[bytes]) -> bool:
+    """Whether our own gateway ended by a fault, and not because of what somebody else asked of it."""
+    wait_for_end(process)
+    return process.poll() not in {None, ENDED, TAKEN}
+
+
+def _handed(gateway: AdminClient, request: Event, on_event: OnEvent, heard: list[Event]) -> dict[str, Any]:
+    for event in gateway.apply(request):
+        heard.append(event)
+        if event.get("event") == "done":
+            return dict(event)
+        on_event(event)
+    raise GatewayNotRunning("the gateway ended before it was done", hint="see `mcp-compose logs gateway`")
 
 
 def stay(place: Place, wish: Wish, on_event: OnEvent, serving: OnEvent) -> bool:

@@ -39,6 +39,7 @@ class Tokens:
         self._clock = clock
         self._bindings: dict[str, str] = {DEFAULT_CLIENT: DEFAULT_PROFILE}
         self._by_digest: dict[bytes, str] = {}
+        self._digests: dict[str, bytes] = {}
         self._stamp: tuple[int, int, int] | None = None
         self._looked = -_LOOK_AGAIN
 
@@ -81,9 +82,11 @@ class Tokens:
         if now - self._looked >= _LOOK_AGAIN:
             self._looked = now
             self._refresh()
-        digest = _digest(token)
+        digest = self._digests.get(token) or _digest(token)
         client = self._by_digest.get(digest)
-        if client is None:  # made by another process just now, as `run --stdio` does
+        if client is not None:
+            self._digests[token] = digest  # of tokens that are good only: nobody can fill it
+        else:  # made by another process just now, as `run --stdio` does
             self._refresh()
             client = self._by_digest.get(digest)
         if client is None or (profile := self._bindings.get(client)) is None:
@@ -102,6 +105,7 @@ class Tokens:
     def _index(self, tokens: Mapping[str, str]) -> None:
         self._stamp = _stamp(self._path)
         self._by_digest = {_digest(token): client for client, token in tokens.items()}
+        self._digests = {}
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _COLOURS: Final[Mapping[str, Style]] = {
-    "ready": "green", "done": "green", "failed": "red", "starting": "cyan", "working": "cyan", "stopped": "dim",
+    "ready": "green", "done": "green", "failed": "red", "starting": "cyan", "working": "cyan", "idle": "dim",
+    "stopped": "dim",
 }  # fmt: skip
 _REDRAW: Final = 0.05
 

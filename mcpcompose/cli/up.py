@@ -11,7 +11,7 @@ from mcpcompose.cli.output import Output
 from mcpcompose.cli.plan import UP_TO_DATE, show_plan
 from mcpcompose.cli.progress import Progress
 from mcpcompose.cli.session import Format, FormatOption, Session, session
-from mcpcompose.errors import ApprovalNeeded
+from mcpcompose.errors import ApprovalNeeded, CalledOff, GatewayNotRunning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,10 +72,16 @@ def run_in_foreground(found: Session, *, watch: bool, quietly: bool = False) -> 
     place = found.place()
     wish = Wish(watch=watch, log_to_stderr=quietly)
     if not quietly and is_running(place):
-        with Progress(found.output) as progress:
-            result = _asking(found, place, lambda: hand_over(place, wish, progress.event))
-        found.output.note("a gateway of this project runs already and took the file; see `mcp-compose ps`")
-        return _report(result, found.output)
+        # One that is just being taken down takes no file any more; then this is the gateway.
+        try:
+            with Progress(found.output) as progress:
+                result = _asking(found, place, lambda: hand_over(place, wish, progress.event, start=False))
+            found.output.note("a gateway of this project runs already and took the file; see `mcp-compose ps`")
+            return _report(result, found.output)
+        except CalledOff:
+            raise
+        except GatewayNotRunning:
+            pass
     progress = Progress(found.output)
 
     def serving(result: Mapping[str, Any]) -> None:

@@ -24,8 +24,11 @@ _CONTAINER: Final = frozenset(
 )  # fmt: skip
 """Keys that only mean something for a container."""
 _LAUNCHED: Final = frozenset(
-    {"command", "args", "environment", "env_file", "secrets", "working_dir", "restart", "stop_grace_period"}
-)
+    {
+        "command", "args", "environment", "env_file", "secrets", "working_dir", "restart", "stop_grace_period",
+        "scope", "instances", "idle_timeout",
+    }
+)  # fmt: skip
 """Keys that only mean something for what is started here."""
 
 _UNFIT: Final[dict[str, frozenset[str]]] = {
@@ -44,6 +47,7 @@ _INSTEAD: Final[dict[tuple[str, str], str]] = {
     ("process", "command"): "write the whole command in `process`",
     ("process", "args"): "write the whole command in `process`",
     ("url", "secrets"): "write `${secret:name}` in `headers`",
+    ("url", "scope"): "every session of a client has one of its own with a remote server",
     ("url", "environment"): "write `${secret:name}` or `${VARIABLE}` in `headers` or `url`",
 }
 _WAYS_OUT: Final = "use `package`, `process` or `url`, or run it with `--engine docker`"
@@ -74,6 +78,18 @@ def check_fit(name: str, server: Server, tree: Map, engine: EngineKind) -> Itera
     if server.package is not None:
         yield from _package(server.package, tree, path)
     yield from _transport(kind, server, tree, path)
+    if kind != "url":
+        yield from _instances(server, tree, path, on_host=engine == "process" or kind == "process")
+
+
+def _instances(server: Server, tree: Map, path: Path, *, on_host: bool) -> Iterator[Problem]:
+    if server.scope == "shared" and "instances" in server.model_fields_set:
+        message = "`instances` has no effect with `scope: shared`"
+        yield Problem(message, key_position(tree, (*path, "instances")), "write `scope: session`, `client` or `call`")
+    if server.scope != "shared" and server.http is not None and on_host:
+        message = f"`scope: {server.scope}` does not fit a process that listens at a port"
+        hint = "use `scope: shared`, the stdio transport, or a container"
+        yield Problem(message, value_position(tree, (*path, "scope")), hint)
 
 
 def _process_engine(name: str, kind: str, server: Server, tree: Map, said: frozenset[str]) -> Iterator[Problem]:
@@ -117,6 +133,9 @@ def _transport(kind: str, server: Server, tree: Map, path: Path) -> Iterator[Pro
         elif server.transport == "stdio":
             yield Problem("a `url` cannot speak `stdio`", position, "leave `transport` out")
         return
+    if server.transport == "sse":
+        hint = "write `transport: {http: {port: 8000}}`, or leave it out"
+        yield Problem("`transport: sse` is for servers with a `url`", position, hint)
     if server.transport == "http":
         hint = "write `transport: {http: {port: 8000}}`"
         yield Problem("`transport: http` needs the port that the server listens on", position, hint)

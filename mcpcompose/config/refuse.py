@@ -25,7 +25,6 @@ NOT_YET: Final[dict[Pattern, str]] = {
     ("servers", "*", "title"): "another name for people",
     ("servers", "*", "extends"): "one server made from another",
     ("servers", "*", "healthcheck"): "health checks",
-    ("servers", "*", "idle_timeout"): "stopping idle servers",
     ("servers", "*", "auth"): "OAuth",
     ("servers", "*", "tools", "override"): "overriding tool descriptions",
     ("servers", "*", "network", "allow"): "an egress allow-list",
@@ -34,16 +33,8 @@ NOT_YET: Final[dict[Pattern, str]] = {
 }
 """Keys whose effect is not built yet, with what to call it."""
 
-NOT_YET_VALUES: Final[dict[Pattern, tuple[str, ...]]] = {
-    ("servers", "*", "scope"): ("client", "session", "call"),
-    ("servers", "*", "transport"): ("sse",),
-}
-"""Words of a key whose effect is not built yet."""
-
 _WAYS_ROUND: Final[dict[Pattern, str]] = {
     ("servers", "*", "network", "allow"): "until then `none`, `isolated` or `open`",
-    ("servers", "*", "scope"): "until then `shared`",
-    ("servers", "*", "transport"): "until then a server with streamable HTTP",
     ("servers", "*", "from"): "until then write its `image`, `package` or `url` here",
     ("servers", "*", "auth"): "until then a token in `headers`, as `${secret:name}`",
     ("secrets", "*", "keyring"): "until then `environment`, `file`, `dotenv` or `command`",
@@ -62,8 +53,8 @@ _OF_SERVER: Final[dict[str, str]] = {
     "container_name": "container names are `<project>-<server>-<n>`",
     "hostname": "server containers have no host names",
     "domainname": "server containers have no host names",
-    "deploy": "limits are `cpus`, `mem_limit` and `pids_limit`; there is one instance for all",
-    "scale": "there is one instance for all",
+    "deploy": "limits are `cpus`, `mem_limit` and `pids_limit`; who shares an instance is `scope`",
+    "scale": "who shares an instance is `scope`, and how many there may be `instances`",
     "profiles": "profiles are declared at the top level, with the servers of each",
     "configs": "mount a file with `volumes`",
     "logging": "logs are kept by `mcp-compose`; see `mcp-compose logs`",
@@ -116,7 +107,7 @@ COMPOSE: Final[dict[Pattern, str]] = {
 """Keys of Compose (and of other tools) that are refused on purpose, with the reason."""
 
 
-_KEYS: Final = frozenset(pattern[-1] for pattern in (*NOT_YET, *NOT_YET_VALUES, *COMPOSE))
+_KEYS: Final = frozenset(pattern[-1] for pattern in (*NOT_YET, *COMPOSE))
 """Every key that is refused somewhere: most keys of a file are not among them."""
 
 
@@ -132,7 +123,7 @@ def _without(node: Node, path: Path, problems: list[Problem]) -> Node | None:
     if len(path) > 5:  # noqa: PLR2004  no refused key is deeper
         return node
     if isinstance(node, Scalar):
-        return None if _word_refused(node, path, problems) else node
+        return node
     if isinstance(node, Seq):
         if len(path) == 2 and path[0] == "secrets":  # noqa: PLR2004  secrets, name
             node = _first_source(node, path, problems)
@@ -157,13 +148,6 @@ def _refused(path: Path) -> str | None:
     if why := _lookup(COMPOSE, path):
         return f"`{path[-1]}` is not a key here: {why}"
     return None
-
-
-def _word_refused(node: Scalar, path: Path, problems: list[Problem]) -> bool:
-    if not path or path[-1] not in _KEYS or node.value not in (_lookup(NOT_YET_VALUES, path) or ()):
-        return False
-    problems.append(Problem(f"`{path[-1]}: {node.value}` is not supported yet", node.position, _hint(path)))
-    return True
 
 
 def _hint(path: Path) -> str | None:

@@ -6,9 +6,15 @@ It accepts everything the loader accepts, short forms and references included; t
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
+from mcpcompose.spec.base import Model
 from mcpcompose.spec.project import ComposeFile
 
 _REFERENCE: Final = {"type": "string", "pattern": r"\$"}
@@ -30,6 +36,7 @@ def json_schema() -> dict[str, Any]:
     """The schema of a compose file, draft 2020-12."""
     made = ComposeFile.model_json_schema(by_alias=True, mode="validation")
     definitions = made.pop("$defs")
+    _describe({ComposeFile.__name__: made, **definitions})
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mcp-compose.yaml",
@@ -47,6 +54,33 @@ def json_schema() -> dict[str, Any]:
     for name in _IN_PARTS:
         schema["$defs"][name].pop("required", None)
     return schema
+
+
+def _describe(schemas: dict[str, dict[str, Any]]) -> None:
+    """Give each property of *schemas*, by the name of its model, the text below its field."""
+    for model in _models(Model):
+        properties = schemas.get(model.__name__, {}).get("properties", {})
+        for base in reversed(model.__mro__[: model.__mro__.index(Model)]):
+            for field, text in _field_texts(base):
+                info = model.model_fields.get(field)
+                key = (info.validation_alias or info.alias or field) if info is not None else field
+                if key in properties:
+                    properties[key].setdefault("description", text)
+
+
+def _models(model: type[Model]) -> Iterator[type[Model]]:
+    for kind in model.__subclasses__():
+        yield kind
+        yield from _models(kind)
+
+
+def _field_texts(model: type) -> Iterator[tuple[str, str]]:
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    for field, below in pairwise(getattr(definition, "body", ())):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            text = below.value.value if isinstance(below.value, ast.Constant) else None
+            if isinstance(text, str):
+                yield field.target.id, inspect.cleandoc(text)
 
 
 def _object_of(schema: dict[str, Any]) -> dict[str, Any]:

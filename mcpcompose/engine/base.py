@@ -155,6 +155,8 @@ class NetworkSpec:
     server: str
     labels: tuple[tuple[str, str], ...]
     internal: bool = True
+    instances: int = 1
+    """How many instances are on it at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,10 +268,15 @@ class StreamEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class HttpEndpoint:
-    """An instance or remote that is reached at a URL; *headers* are values, hidden when printed."""
+    """
+    An instance or remote that is reached at a URL; *headers* are values, hidden when printed.
+
+    *sse*: it speaks the transport of 2024-11-05, events of one GET and messages by POST.
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sse: bool = False
 
 
 Endpoint = StreamEndpoint | HttpEndpoint

@@ -35,7 +35,7 @@ from mcpcompose.engine.docker_attach import AttachedStream, attach
 from mcpcompose.engine.docker_client import DockerClient
 from mcpcompose.engine.docker_config import address_of, container_config, exit_code_of, image_of
 from mcpcompose.engine.docker_events import events
-from mcpcompose.engine.docker_host import find
+from mcpcompose.engine.docker_host import find, wants_headers
 from mcpcompose.engine.docker_http import post
 from mcpcompose.engine.docker_images import DockerImages
 from mcpcompose.engine.docker_marks import (
@@ -66,7 +66,7 @@ class DockerEngine:
     def __init__(self, paths: ProjectPaths, log: LogSink, environ: Mapping[str, str]) -> None:
         self._home = Path(environ.get("HOME") or Path.home())
         self._address = find(environ, self._home)
-        self._client = DockerClient(self._address)
+        self._client = DockerClient(self._address, quick=not wants_headers(environ, self._home))
         self._networks = DockerNetworks(self._client)
         self._images = DockerImages(self._client)
         self._paths = paths
@@ -117,6 +117,10 @@ class DockerEngine:
     async def ensure_image(self, source: ImageSource, *, refresh: bool = False, progress: Progress = silent) -> str:
         """Make the image be there (pull, build or install); with *refresh* even if it is. Returns its id."""
         return await self._images.ensure(source, refresh=refresh, progress=progress)
+
+    async def remove_image(self, reference: str) -> None:
+        """Remove an image; one that is not there is fine."""
+        await self._images.remove(reference)
 
     async def create_network(self, spec: NetworkSpec) -> None:
         """Make a network. Raises `NameTaken` when the name is another owner's."""

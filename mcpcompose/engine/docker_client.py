@@ -1,7 +1,8 @@
 """
-The control plane: the docker library behind a bounded pool of threads.
+The control plane: the engine's API behind a bounded pool of threads.
 
-Nothing else calls the library, and only our own errors come out.
+What starting servers consists of is said by `docker_quick`, the rest by the docker library. Nothing else calls either,
+and only our own errors come out.
 """
 
 from __future__ import annotations
@@ -12,31 +13,35 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from mcpcompose.engine.base import Values
 from mcpcompose.engine.docker_host import Address, unreachable
-from mcpcompose.errors import EngineError
+from mcpcompose.engine.docker_quick import QuickApi, agreed_version
+from mcpcompose.errors import EngineError, McpComposeError
 
 if TYPE_CHECKING:
     from docker import APIClient
 
 Answer = TypeVar("Answer")
 
-THREADS: Final = 16
+THREADS: Final = 24
 TIMEOUT: Final = 120
 """Seconds of silence after which a call is given up; pulls and builds are not such calls (`docker_http.lines`)."""
 
 
 class DockerClient:
-    """One engine's API. The library is loaded and the API version agreed on at the first call."""
+    """One engine's API. Its version is agreed on at the first call; without *quick* the library says everything."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, quick: bool = True) -> None:
         self.address = address
+        self._quick = quick
         self.version = ""
         """The API version, once a call was made."""
         self._api: APIClient | None = None
-        self._first = threading.Lock()
+        self._library: APIClient | None = None
+        self._first, self._loading = threading.Lock(), threading.Lock()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mcp-compose-engine")
         self._closing = threading.Event()
 
@@ -56,8 +61,8 @@ class DockerClient:
         """End the threads."""
         self._closing.set()
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
-        if self._api is not None:
-            self._api.close()
+        if self._library is not None:
+            self._library.close()
 
     def _do(self, doing: str, work: Callable[[APIClient], Answer], values: Values | None) -> Answer:
         with our_errors(doing, values):
@@ -71,10 +76,29 @@ class DockerClient:
             return self._api
 
     def _connect(self) -> APIClient:
-        import docker  # noqa: PLC0415  0.3 s, in a thread, only when an engine is used
+        self._knock()
+        path = self.address.socket
+        if path is None or not self._quick or (version := self._agreed(path)) is None:
+            return self._loaded()
+        return cast("APIClient", QuickApi(path, version, TIMEOUT, self._loaded))
+
+    def _agreed(self, path: Path) -> str | None:
+        try:
+            return agreed_version(path, TIMEOUT)
+        except OSError as error:
+            raise unreachable(self.address, error.strerror or str(error)) from error
+
+    def _loaded(self) -> APIClient:
+        """The library's client, loaded when it is first wanted."""
+        with self._loading:
+            if self._library is None:
+                self._library = self._load()
+            return self._library
+
+    def _load(self) -> APIClient:
+        import docker  # noqa: PLC0415  0.3 s, in a thread, only when it is needed
         from docker.tls import TLSConfig  # noqa: PLC0415  the same
 
-        self._knock()
         tls: Any = False
         if certificates := self.address.certificates:
             folder = certificates.folder
@@ -117,12 +141,21 @@ def all_credentials(api: APIClient) -> dict[str, str]:
 @contextmanager
 def our_errors(doing: str, values: Values | None = None) -> Iterator[None]:
     """Raise our error for whatever the library raises."""
-    from mcpcompose.engine.docker_errors import THEIRS, mapped  # noqa: PLC0415  loads the library
-
     try:
         yield
-    except THEIRS as error:
+    except McpComposeError:
+        raise
+    except _theirs() as error:
+        from mcpcompose.engine.docker_errors import mapped  # noqa: PLC0415  loads the library
+
         raise mapped(error, doing, values) from (None if values is not None else error)
+
+
+def _theirs() -> tuple[type[Exception], ...]:
+    """Asked only when something was raised: whatever the library may raise."""
+    from mcpcompose.engine.docker_errors import THEIRS  # noqa: PLC0415  loads the library
+
+    return THEIRS
 
 
 def _short(error: Exception) -> str:

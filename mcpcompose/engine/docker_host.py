@@ -126,6 +126,12 @@ def find(environ: Mapping[str, str], home: Path) -> Address:
     return Address(f"unix://{DEFAULT_SOCKET}")
 
 
+def wants_headers(environ: Mapping[str, str], home: Path) -> bool:
+    """Docker's configuration adds headers of its own to every request, as the library does."""
+    found = _read(Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json")
+    return isinstance(found, dict) and bool(found.get("HttpHeaders"))
+
+
 def _sockets(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
     yield DEFAULT_SOCKET
     runtime = Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")

@@ -7,7 +7,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -62,6 +62,11 @@ class DockerImages:
         except (ImageMissing, InstanceMissing):
             return None
         return found
+
+    async def remove(self, reference: str) -> None:
+        """Remove an image; one that is not there is fine."""
+        with suppress(ImageMissing, InstanceMissing):
+            await self._client.call(f"remove image `{reference}`", lambda api: api.remove_image(reference))
 
     async def ensure(self, source: ImageSource, *, refresh: bool, progress: Progress) -> str:
         """Make the image be there; the same image is made once, however many ask at the same time."""

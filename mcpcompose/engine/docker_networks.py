@@ -39,7 +39,7 @@ class DockerNetworks:
         refused: set[IPv4Network] = set()
         try:
             for _ in range(TRIES):
-                subnet = await self._reserve(spec.name, refused)
+                subnet = await self._reserve(spec, refused)
                 try:
                     await self._client.call(f"create network `{spec.name}`", partial(_create, spec=spec, subnet=subnet))
                 except NameTaken:
@@ -111,12 +111,13 @@ class DockerNetworks:
         if owner is None or owner_of(found.get("Labels") or {}) != owner:
             raise NameTaken(f"volume `{name}` belongs to somebody else", hint="use another `--project-name`")
 
-    async def _reserve(self, name: str, refused: set[IPv4Network]) -> IPv4Network:
+    async def _reserve(self, spec: NetworkSpec, refused: set[IPv4Network]) -> IPv4Network:
+        name, prefix = spec.name, subnets.prefix_for(spec.instances)
         if self._known is None:
             listed = await self._client.call("list networks", lambda api: api.networks())
             self._known = (*subnets.subnets_of(listed), *subnets.this_host())
         used = (*self._known, *refused, *self._reserved.values())
-        subnet = next(subnets.candidates(name, used), None)
+        subnet = next(subnets.candidates(name, used, prefix), None)
         if subnet is None:
             raise EngineError(f"no free subnet for network `{name}`", hint="remove networks that are not used")
         self._reserved[name] = subnet
@@ -136,12 +137,10 @@ def refuse_not_ours(kind: str, name: str, labels: dict[str, str], owners: frozen
 
 
 def _create(api: APIClient, spec: NetworkSpec, subnet: IPv4Network) -> None:
-    from docker.types import IPAMConfig, IPAMPool  # noqa: PLC0415  loaded with the library
-
     api.create_network(
         spec.name,
         driver="bridge",
-        ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet))]),
+        ipam={"Driver": "default", "Config": [{"Subnet": str(subnet)}]},
         check_duplicate=True,
         internal=spec.internal,
         labels=dict(spec.labels),

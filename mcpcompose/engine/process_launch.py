@@ -74,8 +74,9 @@ class ProcessStream(HeldOutput):
     async def connect(self, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         """Take over the pipes."""
         loop = asyncio.get_running_loop()
-        self._input = (await loop.connect_write_pipe(asyncio.BaseProtocol, stdin))[0]
-        self._output = (await loop.connect_read_pipe(lambda: _Pipe(self.deliver, self._output_ended), stdout))[0]
+        self._input = (await loop.connect_write_pipe(asyncio.BaseProtocol, _given(stdin, loop)))[0]
+        output = _given(stdout, loop)
+        self._output = (await loop.connect_read_pipe(lambda: _Pipe(self.deliver, self._output_ended), output))[0]
         if self._paused:
             self.pause_reading()
 
@@ -109,6 +110,32 @@ class _Pipe(asyncio.Protocol):
         self._ended()
 
 
+class _Given:
+    """A descriptor that whoever has it closes by itself; closing this is nothing."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        """It was closed already."""
+
+
+def _given(pipe: IO[bytes], loop: asyncio.AbstractEventLoop) -> IO[bytes] | _Given:
+    """
+    *pipe* as *loop* is to have it.
+
+    uvloop closes the descriptor of a pipe and then the pipe: by then another thread may have been given the number.
+    """
+    if not type(loop).__module__.startswith("uvloop"):
+        return pipe
+    descriptor = os.dup(pipe.fileno())
+    pipe.close()
+    return _Given(descriptor)
+
+
 class LogPipe:
     """Reads a log pipe to its end."""
 
@@ -118,7 +145,8 @@ class LogPipe:
     async def connect(self, pipe: IO[bytes], log: Callable[[bytes], None]) -> None:
         """Hand everything from *pipe* to *log*, and nothing as its end."""
         loop = asyncio.get_running_loop()
-        self._transport = (await loop.connect_read_pipe(lambda: _Pipe(log, lambda: log(b"")), pipe))[0]
+        ours = _given(pipe, loop)
+        self._transport = (await loop.connect_read_pipe(lambda: _Pipe(log, lambda: log(b"")), ours))[0]
 
     def close(self) -> None:
         """Let go."""

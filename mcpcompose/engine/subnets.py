@@ -1,8 +1,8 @@
 """
 Small subnets for our own networks.
 
-An engine hands out /16s and runs dry after some thirty networks; a server needs one address, so each network
-gets a /28 that overlaps neither another network nor a route of this machine.
+An engine hands out /16s and runs dry after some thirty networks; a server needs one address, so each network gets a
+/28 that overlaps neither another network nor a route of this machine; more for a server that may have many instances.
 """
 
 from __future__ import annotations
@@ -15,19 +15,26 @@ from typing import Final
 
 POOLS: Final = (IPv4Network("10.213.0.0/16"), IPv4Network("172.29.0.0/16"), IPv4Network("192.168.208.0/20"))
 PREFIX: Final = 28
+_TAKEN: Final = 4
+"""Addresses of every subnet that no instance gets: its own, the gateway's, the broadcast's, and one to spare."""
 ROUTES: Final = Path("/proc/net/route")
 
 
-def candidates(name: str, used: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
+def prefix_for(instances: int) -> int:
+    """The prefix of a subnet that has room for so many instances."""
+    return min(PREFIX, 32 - (instances + _TAKEN - 1).bit_length())
+
+
+def candidates(name: str, used: Iterable[IPv4Network], prefix: int = PREFIX) -> Iterator[IPv4Network]:
     """Free subnets for the network *name*, best first: the same name starts at the same place, others elsewhere."""
     taken = tuple(used)
     start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     for pool in POOLS:
         near = [network for network in taken if network.overlaps(pool)]
-        count = 1 << (PREFIX - pool.prefixlen)
+        count = 1 << (prefix - pool.prefixlen)
         for number in range(count):
-            base = int(pool.network_address) + ((start + number) % count) * (1 << (32 - PREFIX))
-            subnet = IPv4Network((base, PREFIX))
+            base = int(pool.network_address) + ((start + number) % count) * (1 << (32 - prefix))
+            subnet = IPv4Network((base, prefix))
             if not any(subnet.overlaps(network) for network in near):
                 yield subnet
 

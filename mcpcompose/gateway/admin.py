@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 from starlette.applications import Starlette
@@ -19,10 +19,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from mcpcompose.errors import FileProblems, McpComposeError
-from mcpcompose.gateway.serve import Listening, is_same_user, listen, unix_socket
-
-if TYPE_CHECKING:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from mcpcompose.gateway.protocol import HttpProtocol
+from mcpcompose.gateway.serve import Bounds, Listening, is_same_user, listen, unix_socket
 
 
 class Control(Protocol):
@@ -111,7 +109,8 @@ def admin_app(control: Control) -> Starlette:
 
 async def serve_admin(control: Control, path: Path) -> Listening:
     """Serve the admin API on the unix socket *path*; a leftover of a dead gateway is replaced (the lock is held)."""
-    return await listen(admin_app(control), unix_socket(path), protocol=_same_user_protocol())
+    bounds = Bounds(stalled=None)  # `logs -f` may stand still in a pager
+    return await listen(admin_app(control), unix_socket(path), bounds=bounds, protocol=_SameUserProtocol)
 
 
 def error_object(error: McpComposeError) -> dict[str, Any]:
@@ -132,20 +131,13 @@ def error_object(error: McpComposeError) -> dict[str, Any]:
     return fields
 
 
-def _same_user_protocol() -> type[HttpToolsProtocol]:
-    from mcpcompose.gateway.serve import protocol_class  # noqa: PLC0415  uvicorn loads with it
+class _SameUserProtocol(HttpProtocol):
+    """Closes connections of other users before a byte of theirs is read."""
 
-    class SameUserProtocol(protocol_class()):  # type: ignore[misc]  # the base is loaded lazily
-        """Closes connections of other users before a byte of theirs is read; `logs -f` may stand still in a pager."""
-
-        stalled_seconds = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            super().connection_made(transport)
-            if not is_same_user(transport.get_extra_info("socket")):
-                transport.abort()
-
-    return cast("type[HttpToolsProtocol]", SameUserProtocol)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if not is_same_user(transport.get_extra_info("socket")):
+            transport.abort()
 
 
 def _last(request: Request) -> str:

@@ -7,18 +7,30 @@ Pure: same input, same table, in the file's order. Nothing here awaits or asks a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from mcpcompose.gateway.names import SEPARATOR, exposed_name, marked
-from mcpcompose.gateway.table import EndpointTable, Route, Template
+from mcpcompose.gateway.fragments import (
+    Fragments,
+    Named,
+    NamedFragment,
+    ResourceFragment,
+    Route,
+    own_uris,
+    prompts_fragment,
+    resources_fragment,
+    tools_fragment,
+)
+from mcpcompose.gateway.names import SEPARATOR, marked
+from mcpcompose.gateway.pages import Beside, Entry, beside_all, beside_one
+from mcpcompose.gateway.table import LISTS, EndpointTable, Place, Template
+from mcpcompose.gateway.uris import Rewriting, ui_resource
 from mcpcompose.spec.project import Profile, Project
 from mcpcompose.spec.server import Server
 from mcpcompose.upstream.base import ServerLists, readable
-from mcpcompose.upstream.headers import ANNOTATION, Annotations, header_arguments
-from mcpcompose.upstream.wire import encode, own_info
+from mcpcompose.upstream.headers import ANNOTATION
+from mcpcompose.upstream.wire import own_info
 
 _VARIABLE: Final = re.compile(r"\{[^{}]*\}")
 _INSTRUCTIONS: Final = 16_000
@@ -32,6 +44,7 @@ class RoutingTable:
 
     project: Project | None = None
     lists: Mapping[str, ServerLists] = field(default_factory=dict)
+    fragments: Fragments = field(default_factory=Fragments, repr=False, compare=False)
     _made: dict[tuple[str, str | None], EndpointTable | None] = field(default_factory=dict, repr=False, compare=False)
 
     def endpoint(self, profile: str, server: str | None = None) -> EndpointTable | None:
@@ -42,17 +55,23 @@ class RoutingTable:
                 return None
             if server is not None and server not in self.project.profiles[profile].servers:
                 return None
-            self._made[key] = compile_endpoint(self.project, self.lists, profile, server)
+            self._made[key] = compile_endpoint(self.project, self.lists, profile, server, self.fragments)
         return self._made[key]
 
 
-def compile_table(project: Project, lists: Mapping[str, ServerLists]) -> RoutingTable:
-    """The routing table of *project*, with what its servers offer now."""
-    return RoutingTable(project, dict(lists))
+def compile_table(
+    project: Project, lists: Mapping[str, ServerLists], before: RoutingTable | None = None
+) -> RoutingTable:
+    """The routing table of *project*, with what its servers offer now; what is as *before* is not made again."""
+    return RoutingTable(project, dict(lists), before.fragments.following() if before is not None else Fragments())
 
 
 def compile_endpoint(
-    project: Project, lists: Mapping[str, ServerLists], profile_name: str, only: str | None
+    project: Project,
+    lists: Mapping[str, ServerLists],
+    profile_name: str,
+    only: str | None,
+    fragments: Fragments | None = None,
 ) -> EndpointTable | None:
     """The endpoint of a profile, prefixed; or of one server of it, not renamed but filtered all the same."""
     profile = project.profiles[profile_name]
@@ -60,147 +79,219 @@ def compile_endpoint(
     if only is not None and not names:
         return None
     offered = {name: lists.get(name, _NOTHING) for name in names}
+    parts = _Parts(project, profile_name, profile, only, fragments or Fragments())
+    rewriting = parts.rewriting(offered)
     prefixes = frozenset(_prefix(name, project.servers[name]) for name in names)
     tools, prompts = _Names(prefixes), _Names(prefixes)
+    resources, templates = _Uris("resource"), _Uris("template")
     for name, offer in offered.items():
-        server = project.servers[name]
-        prefix = "" if only is not None else _prefix(name, server)
-        for tool in _allowed(offer.tools, server, profile, name):
-            renamed = server.tools.rename.get(tool["name"], tool["name"]) if only is None else tool["name"]
-            tools.add(name, tool, prefix, renamed, _annotated(tool), plain=only is not None)
-        for prompt in offer.prompts:
-            if isinstance(prompt.get("name"), str):
-                prompts.add(name, prompt, prefix, prompt["name"], (), plain=only is not None)
-    resources, owners, collisions = _resources(offered)
-    with_resources = [
-        n for n, offer in offered.items() if offer.resources or offer.templates or _has(offer, "resources")
-    ]
+        mark = rewriting.get(name)
+        prefix = None if only is not None else _prefix(name, project.servers[name])
+        tools.add(name, parts.tools(name, offer, prefix, mark), prefix)
+        prompts.add(name, parts.prompts(name, offer, prefix, mark), prefix)
+        resources.add(name, parts.resources(name, offer, "resources", mark))
+        templates.add(name, parts.resources(name, offer, "templates", mark))
+    resources.own_shown(offered, rewriting)
+    owning = [n for n, offer in offered.items() if offer.resources or offer.templates or _has(offer, "resources")]
     return EndpointTable(
         profile=profile_name,
         server=only,
         servers=names,
-        tools=tuple(tools.items),
-        prompts=tuple(prompts.items),
-        resources=resources,
-        templates=tuple(
-            t for offer in offered.values() for t in offer.templates if isinstance(t.get("uriTemplate"), str)
-        ),
+        entries={
+            "tools": tuple(tools.entries),
+            "prompts": tuple(prompts.entries),
+            "resources": tuple(resources.entries),
+            "templates": tuple(templates.entries),
+        },
+        beside=_beside(lists, names, only),
         tool_routes=tools.with_bare_names(),
         prompt_routes=prompts.with_bare_names(),
-        resource_owners=owners,
-        template_owners=_templates(offered),
-        only_owner=with_resources[0] if len(with_resources) == 1 else None,
+        resource_owners=resources.owners,
+        template_owners=_templates(templates.owners),
+        template_places={
+            uri: Place(name, rewriting[name].back(uri) if name in rewriting else uri)
+            for uri, name in templates.owners.items()
+        },
+        rewriting=rewriting,
+        only_owner=owning[0] if len(owning) == 1 else None,
         prefixes={_prefix(name, project.servers[name]): name for name in reversed(names)},
+        said={name: offer.capabilities for name, offer in offered.items()},
         instructions=_instructions(project, offered, only),
         info=_info(project, offered, only),
-        collisions=(*tools.collisions, *prompts.collisions, *collisions),
+        collisions=(*tools.collisions, *prompts.collisions, *resources.collisions, *templates.collisions),
     )
 
 
+class _Parts:
+    """The fragments of one endpoint, made or found."""
+
+    def __init__(
+        self, project: Project, profile_name: str, profile: Profile, only: str | None, fragments: Fragments
+    ) -> None:
+        self._servers = project.servers
+        self._profile_name = profile_name
+        self._profile = profile
+        self._plain = only is not None
+        self._fragments = fragments
+
+    def rewriting(self, offered: Mapping[str, ServerLists]) -> dict[str, Rewriting]:
+        """The servers with a URI that one before them has, too."""
+        found: dict[str, Rewriting] = {}
+        taken: set[str] = set()
+        for name, offer in offered.items() if len(offered) > 1 else ():
+            of = (offer.resources, offer.templates, offer.tools)
+            own = self._fragments.get(("uris", name), of, lambda of=of: own_uris(*of))  # type: ignore[misc]
+            if taken.isdisjoint(own):
+                taken |= own
+            else:
+                found[name] = Rewriting(name)
+        return found
+
+    def tools(self, name: str, offer: ServerLists, prefix: str | None, mark: Rewriting | None) -> NamedFragment:
+        """Of one server."""
+        rules, narrowed = self._servers[name].tools, self._profile.tools.get(name)
+        key = ("tools", name, self._profile_name if narrowed is not None else None, prefix, mark)
+        out = mark.out if mark is not None else None
+        return self._fragments.get(
+            key, (offer.tools, rules, narrowed), lambda: tools_fragment(name, offer.tools, rules, narrowed, prefix, out)
+        )
+
+    def prompts(self, name: str, offer: ServerLists, prefix: str | None, mark: Rewriting | None) -> NamedFragment:
+        """Of one server."""
+        out = mark.out if mark is not None else None
+        return self._fragments.get(
+            ("prompts", name, prefix, mark),
+            (offer.prompts,),
+            lambda: prompts_fragment(name, offer.prompts, prefix, out),
+        )
+
+    def resources(
+        self, name: str, offer: ServerLists, what: Literal["resources", "templates"], mark: Rewriting | None
+    ) -> ResourceFragment:
+        """Of one server."""
+        items = offer.resources if what == "resources" else offer.templates
+        key = "uri" if what == "resources" else "uriTemplate"
+        out = mark.out if mark is not None else None
+        return self._fragments.get((what, name, mark), (items,), lambda: resources_fragment(items, key, out))
+
+
 class _Names:
-    """Items under their exposed names; the table goes both ways and no name is ever split."""
+    """Entries under their exposed names; the table goes both ways and no name is ever split."""
 
     def __init__(self, prefixes: frozenset[str]) -> None:
         self._prefixes = prefixes
-        self.items: list[dict[str, Any]] = []
+        self.entries: list[Entry] = []
         self.collisions: list[tuple[str, str]] = []
         self._routes: dict[str, Route] = {}
-        self._bare: dict[str, list[Route]] = {}
+        self._bare: dict[str, Route | None] = {}
 
-    def add(
-        self, server: str, item: dict[str, Any], prefix: str, name: str, headers: Annotations | None, *, plain: bool
-    ) -> None:
-        original = item["name"]
-        if headers is None:
+    def add(self, server: str, fragment: NamedFragment, prefix: str | None) -> None:
+        """All of one server, at once where none of its names is in the way of another."""
+        for original in fragment.refused:
             self._tell(server, f"`{original}` is left out: its `{ANNOTATION}` breaks the rules")
+        if fragment.is_clean and prefix != "" and self._routes.keys().isdisjoint(fragment.routes):
+            self._routes.update(fragment.routes)
+            self.entries += fragment.entries
+            self._add_bare(fragment.bare)
             return
-        exposed = name if plain else exposed_name(prefix, name)
+        for part in fragment.parts:
+            self._add_one(server, part, prefix)
+
+    def _add_one(self, server: str, part: Named, prefix: str | None) -> None:
+        exposed, entry, route = part.entry.name, part.entry, part.route
         first = self._routes.get(exposed)
-        if first is not None and first.server == server and first.name == original:
+        if first is not None and first.server == server and first.name == route.name:
             return
-        borrowed = not (plain or prefix) and exposed.partition(SEPARATOR)[0] in self._prefixes
+        borrowed = prefix == "" and exposed.partition(SEPARATOR)[0] in self._prefixes
         if first is not None or borrowed:
-            exposed = marked(exposed, f"{server}\0{original}")
+            exposed = marked(exposed, f"{server}\0{route.name}")
             if exposed in self._routes:
-                self._tell(server, f"`{original}` is left out: its name is taken")
+                self._tell(server, f"`{route.name}` is left out: its name is taken")
                 return
             why = f"`{first.server}` came first" if first is not None else "that prefix is another server's"
-            self._tell(server, f"`{original}` is `{exposed}`: {why}")
-        route = Route(server, original, headers)
+            self._tell(server, f"`{route.name}` is `{exposed}`: {why}")
+            entry = part.renamed(exposed)
         self._routes[exposed] = route
-        for bare in {original, name}:
-            self._bare.setdefault(bare, []).append(route)
-        self.items.append({**{k: v for k, v in item.items() if k != "execution"}, "name": exposed})
+        self._add_bare(dict.fromkeys(part.bare, route))
+        self.entries.append(entry)
+
+    def _add_bare(self, more: Mapping[str, Route | None]) -> None:
+        twice = self._bare.keys() & more.keys()
+        self._bare.update(more)
+        self._bare.update(dict.fromkeys(twice))
 
     def _tell(self, server: str, text: str) -> None:
         self.collisions.append((server, readable(text)))
 
     def with_bare_names(self) -> dict[str, Route]:
         """Bare names are taken where only one server has them; they are not listed."""
-        unique = {bare: routes[0] for bare, routes in self._bare.items() if len(routes) == 1}
+        unique = {bare: route for bare, route in self._bare.items() if route is not None}
         return unique | self._routes
+
+
+class _Uris:
+    """Resources or templates; of two servers with the same one that cannot be told apart, the first has it."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self.entries: list[Entry] = []
+        self.owners: dict[str, str] = {}
+        self.collisions: list[tuple[str, str]] = []
+
+    def add(self, server: str, fragment: ResourceFragment) -> None:
+        """Of one server."""
+        for entry in fragment.entries:
+            uri = entry.name
+            if self.owners.get(uri) == server:
+                continue
+            if uri in self.owners:
+                text = f"{self._what} `{uri}` is hidden: `{self.owners[uri]}` has it too and came first"
+                self.collisions.append((server, readable(text)))
+                continue
+            self.owners[uri] = server
+            self.entries.append(entry)
+
+    def own_shown(self, offered: Mapping[str, ServerLists], rewriting: Mapping[str, Rewriting]) -> None:
+        """What tools show (MCP Apps) need not be listed to have an owner."""
+        for name, offer in offered.items():
+            for tool in offer.tools:
+                uri = ui_resource(tool) if "_meta" in tool else None
+                if uri is not None:
+                    self.owners.setdefault(rewriting[name].out(uri) if name in rewriting else uri, name)
 
 
 def _prefix(name: str, server: Server) -> str:
     return name if server.prefix is None else server.prefix
 
 
-def _allowed(tools: Sequence[dict[str, Any]], server: Server, profile: Profile, name: str) -> Iterator[dict[str, Any]]:
-    """What `allow`, `deny` and the profile leave, by the server's own names."""
-    narrowed = profile.tools.get(name)
-    for tool in tools:
-        own = tool.get("name")
-        if not isinstance(own, str) or _any(own, server.tools.deny):
-            continue
-        if server.tools.allow is not None and not _any(own, server.tools.allow):
-            continue
-        if narrowed is None or _any(own, narrowed):
-            yield tool
-
-
-def _any(name: str, globs: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)
-
-
-def _annotated(tool: dict[str, Any]) -> Annotations | None:
-    schema = tool.get("inputSchema")
-    return header_arguments(schema) if ANNOTATION.encode() in encode(schema) else ()
-
-
 def _has(offer: ServerLists, capability: str) -> bool:
-    return (
-        bool(offer.capabilities) and offer.capabilities is not None and offer.capabilities.get(capability) is not None
-    )
+    return offer.capabilities is not None and offer.capabilities.get(capability) is not None
 
 
-def _resources(
-    offered: Mapping[str, ServerLists],
-) -> tuple[tuple[dict[str, Any], ...], dict[str, str], list[tuple[str, str]]]:
-    """URIs stay as they are; of two servers with the same one, the first in the profile's order has it."""
-    listed: list[dict[str, Any]] = []
-    owners: dict[str, str] = {}
-    collisions: list[tuple[str, str]] = []
-    for name, offer in offered.items():
-        for resource in offer.resources:
-            uri = resource.get("uri")
-            if not isinstance(uri, str):
-                continue
-            if uri in owners:
-                text = f"resource `{uri}` is hidden: `{owners[uri]}` has it too and came first"
-                collisions.append((name, readable(text)))
-                continue
-            owners[uri] = name
-            listed.append(resource)
-    return tuple(listed), owners, collisions
+def _beside(lists: Mapping[str, ServerLists], names: Iterable[str], only: str | None) -> dict[str, Beside]:
+    """What stands beside the lists: all that the one server said, or the hints of several together."""
+    fields = [*(attribute for attribute, _ in LISTS.values()), "greeting"]
+    if only is not None:
+        said = lists[only].beside if only in lists else None
+        return {one: beside_one((said or {}).get(one)) for one in fields}
+
+    def offers(offer: ServerLists, kind: str) -> bool:
+        return offer.capabilities is None or _has(offer, "resources" if kind == "templates" else kind)
+
+    return {
+        one: beside_all(
+            [
+                (lists[name].beside or {}).get(one) if name in lists else None
+                for name in names
+                if name not in lists or one == "greeting" or offers(lists[name], one)
+            ]
+        )
+        for one in fields
+    }
 
 
-def _templates(offered: Mapping[str, ServerLists]) -> tuple[Template, ...]:
-    found = [
-        Template(name, tuple(_VARIABLE.split(template["uriTemplate"])))
-        for name, offer in offered.items()
-        for template in offer.templates
-        if isinstance(template.get("uriTemplate"), str)
-    ]
+def _templates(owners: Mapping[str, str]) -> tuple[Template, ...]:
+    found = [Template(name, tuple(_VARIABLE.split(uri))) for uri, name in owners.items()]
     return tuple(sorted(found, key=lambda template: -sum(map(len, template.literals))))
 
 

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
+from mcpcompose.gateway.asks import OpenAsks
 from mcpcompose.gateway.envelope import ERROR_STATUS, Answer, Failure, RequestId, answer_bytes, notification_bytes
+from mcpcompose.gateway.eventlog import EventLog
 from mcpcompose.gateway.kernel import Forwarded
-from mcpcompose.gateway.wire_http import (
-    Send,
-    end_events,
-    respond,
-    send_event,
-    send_ping,
-    start_events,
-)
+from mcpcompose.gateway.resumable import Direct
+from mcpcompose.gateway.wire_http import Visit, end_events, respond, send_event, start_events
+from mcpcompose.upstream.call import METHOD_NOT_FOUND, QUIET, Ask, Note, failure
 
-QUIET: Final = 15.0
-"""Seconds without a word after which a stream is opened, and a ping sent on one."""
+TOGETHER: Final = 0.01
+"""Seconds in which several questions of a server become one answer to a modern client."""
 
 
-async def deliver(
-    send: Send, id_: RequestId, outcome: Answer | Forwarded, *, modern: bool, accepts: tuple[bool, bool]
+async def deliver(  # noqa: PLR0917  who, what, how, and what a session adds
+    visit: Visit,
+    id_: RequestId,
+    outcome: Answer | Forwarded,
+    accepts: tuple[bool, bool],
+    asks: OpenAsks | None = None,
+    log: EventLog | None = None,
 ) -> None:
-    """Send the answer as soon as there is one; *accepts* says whether the client takes JSON, and events."""
+    """
+    Send the answer as soon as there is one; *accepts* says whether the client takes JSON, and events.
+
+    *asks* shows a handshake client what servers ask it; *log* keeps what it may come back for.
+    """
+    send = visit.send
     json, events = accepts
+    modern = False
     if isinstance(outcome, Forwarded):
+        modern = outcome.caller.origin.modern
         call = outcome.call
-        if events:
-            await call.news(QUIET)
-            if call.reply is None or call.notes:
-                await _stream(send, id_, outcome)
+        if call.reply is None:
+            await call.news()
+        if call.reply is None or call.notes:
+            if events and not (modern and call.notes and all(isinstance(note, Ask) for note in call.notes)):
+                await _stream(visit, id_, outcome, asks, log)
                 return
-        answer = outcome.shape(await call.answer())
+            answer = await _answer(outcome)
+        else:
+            answer = outcome.shape(call.reply)
     else:
         answer = outcome
     if json or isinstance(answer, Failure):
@@ -47,18 +60,71 @@ def status(answer: Answer) -> int:
     return ERROR_STATUS.get(answer.code, 200) if isinstance(answer, Failure) else 200
 
 
-async def _stream(send: Send, id_: RequestId, outcome: Forwarded) -> None:
-    """What the server says before its result, in order, then the result."""
-    call = outcome.call
-    await start_events(send)
-    if call.reply is None and not call.notes:
-        await send_ping(send)
+async def next_notes(outcome: Forwarded, seconds: float | None) -> tuple[list[Note], Answer | None]:
+    """
+    What to tell the client next, in order, and the answer if that is the last; nothing of both after *seconds*.
+
+    Questions are answers to a modern client, who comes back with a new request.
+    """
+    call, modern = outcome.call, outcome.caller.origin.modern
+    await call.news(seconds)
+    notes = call.take_notes()
+    if modern and any(isinstance(note, Ask) for note in notes):
+        if call.reply is None:
+            await asyncio.sleep(TOGETHER)
+            notes += call.take_notes()
+        asked = [note for note in notes if isinstance(note, Ask)]
+        notes = [note for note in notes if not isinstance(note, Ask)]
+        parked = outcome.park(asked) if call.reply is None else None
+        if parked is not None:
+            return notes, parked
+    if call.reply is not None and not call.notes:
+        return notes, outcome.shape(call.reply)
+    return notes, None
+
+
+async def _answer(outcome: Forwarded) -> Answer:
+    """The answer alone: notes are dropped, and what the client cannot be asked is refused."""
     while True:
-        for method, params in call.take_notes():
-            await send_event(send, notification_bytes(method, params))
-        if call.reply is not None and not call.notes:
-            break
-        if not await call.news(QUIET):
-            await send_ping(send)
-    await send_event(send, answer_bytes(id_, outcome.shape(call.reply)))
-    await end_events(send)
+        notes, answer = await next_notes(outcome, None)
+        for note in notes:
+            if isinstance(note, Ask):
+                note.answer(failure(METHOD_NOT_FOUND, "the client takes no events and cannot be asked"))
+        if answer is not None:
+            return answer
+
+
+async def _stream(
+    visit: Visit, id_: RequestId, outcome: Forwarded, asks: OpenAsks | None, log: EventLog | None
+) -> None:
+    """What the server says before its result, in order, then the result."""
+    events = Direct() if log is None else log.stream()
+    seconds = 0.0
+    try:
+        await events.start(visit.send, visit.scope)
+        while True:
+            notes, answer = await next_notes(outcome, seconds)
+            for note in notes:
+                content = note_bytes(note, outcome, asks)
+                if content is not None:
+                    await events.event(content)
+            if answer is not None:
+                await events.last(answer_bytes(id_, answer))
+                return
+            if (retry := outcome.call.take_pause()) is not None:
+                await events.pause(retry)
+            elif not notes:
+                await events.ping()
+            seconds = QUIET
+    finally:
+        events.abandon()
+
+
+def note_bytes(note: Note, outcome: Forwarded, asks: OpenAsks | None) -> bytes | None:
+    """One message before the result; None when there is nothing to show."""
+    if not isinstance(note, Ask):
+        return notification_bytes(*note)
+    if asks is None:
+        note.answer(failure(METHOD_NOT_FOUND, "the client cannot be asked"))
+        return None
+    return asks.show(outcome.shown(note), outcome.call.note)

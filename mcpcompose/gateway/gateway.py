@@ -20,13 +20,15 @@ from mcpcompose.engine.base import Endpoint
 from mcpcompose.errors import McpComposeError
 from mcpcompose.gateway.compiler import RoutingTable, compile_table
 from mcpcompose.gateway.http import HttpFront
-from mcpcompose.gateway.kernel import Answer, Caller, Failure, Forwarded, Kernel, Request
+from mcpcompose.gateway.kernel import Answer, Failure, Forwarded, Kernel, Request, handshake_caller
 from mcpcompose.gateway.listeners import Listeners
-from mcpcompose.gateway.serve import Listening, bind, listen
+from mcpcompose.gateway.peers import Peers
+from mcpcompose.gateway.serve import Bounds, Listening, bind, listen
 from mcpcompose.gateway.stdio import StdioFront
 from mcpcompose.gateway.table import EndpointTable
 from mcpcompose.spec.project import Project
-from mcpcompose.upstream.base import Restart, State, Status
+from mcpcompose.upstream.base import Instances, Restart, State, Status
+from mcpcompose.upstream.call import Origin
 from mcpcompose.upstream.supervisor import Supervisor
 
 _COALESCE: Final = 0.02
@@ -41,16 +43,32 @@ class ProjectGateway:
     Serves one project (`orchestrator.serving.Serving` by structure).
 
     *cache* is the folder of tool lists, *restart* starts a server's instance again, *redact* hides secret values
-    in reasons that come from servers.
+    in reasons that come from servers. *instances* runs further instances, *key* seals what clients hold for servers.
     """
 
     def __init__(
-        self, *, cache: Path, tokens: Tokens, restart: Restart, redact: Callable[[str], str] | None = None
+        self,
+        *,
+        cache: Path,
+        tokens: Tokens,
+        restart: Restart,
+        redact: Callable[[str], str] | None = None,
+        instances: Instances | None = None,
+        key: bytes | None = None,
     ) -> None:
         self.tokens = tokens
-        self.supervisor = Supervisor(cache=cache, restart=restart, changed=self._lists_changed, redactor=redact)
+        peers = Peers()
+        self.supervisor = Supervisor(
+            cache=cache,
+            restart=restart,
+            changed=self._lists_changed,
+            redactor=redact,
+            instances=instances,
+            heard=peers,
+        )
         self.listeners = Listeners()
-        self.kernel = Kernel(self.supervisor, self.listeners)
+        self.kernel = Kernel(self.supervisor, self.listeners, peers, key)
+        self.bounds = Bounds()
         self._front = HttpFront(self.kernel, tokens)
         self._stdio = StdioFront(self.kernel, tokens)
         self._project: Project | None = None
@@ -66,8 +84,10 @@ class ProjectGateway:
         """Serve *project* from now on; see `orchestrator.serving.Serving`."""
         self._project = project
         self.tokens.bind({name: client.profile for name, client in project.clients.items()})
-        self._front.configure(auth=project.gateway.auth != "none", body_limit=project.gateway.limits.body)
-        self._stdio.configure(body_limit=project.gateway.limits.body)
+        self.bounds.follow(project.gateway.limits, project.gateway.timeouts)
+        self._front.configure(project.gateway)
+        self._stdio.configure(project.gateway)
+        self.kernel.follow(project.gateway.limits)
         self.supervisor.declare(project, fingerprints)
         self._swap_now()
 
@@ -116,7 +136,7 @@ class ProjectGateway:
         return url
 
     async def _listen(self, listen_on: str, port: int | None) -> str:
-        self._listening = await listen(self._front, bind(listen_on, port))
+        self._listening = await listen(self._front, bind(listen_on, port), bounds=self.bounds)
         host = f"[{listen_on}]" if ":" in listen_on else listen_on
         self.url = f"http://{host}:{self.port}/mcp"
         return self.url
@@ -134,6 +154,7 @@ class ProjectGateway:
             if timer is not None:
                 timer.cancel()
         self.listeners.close()
+        self.kernel.rounds.parked.close()
         await self._stdio.stop(drain)
         if self._listening is not None:
             await self._listening.stop(drain)
@@ -192,7 +213,7 @@ class ProjectGateway:
         With *server* on that server's own endpoint. Returns `{"result": …}` or `{"error": …}`.
         """
         endpoint = self._endpoint(profile, server)
-        caller = Caller(client="command line", profile=profile, server=server, version="2025-11-25")
+        caller = handshake_caller(Origin("command line"), profile, server, "2025-11-25")
         outcome = self.kernel.begin(Request(1, method, params), caller, endpoint)
         answer: Answer = outcome.shape(await outcome.call.answer()) if isinstance(outcome, Forwarded) else outcome
         if isinstance(answer, Failure):
@@ -224,7 +245,7 @@ class ProjectGateway:
         if self._project is None:
             return
         before: RoutingTable = self.kernel.table
-        self.kernel.table = compile_table(self._project, self.supervisor.lists())
+        self.kernel.table = compile_table(self._project, self.supervisor.lists(), before)
         self.listeners.table_changed(before, self.kernel.table)
         if self._report is None:
             self._report = asyncio.get_running_loop().call_later(_REPORT_AFTER, self._report_hidden)

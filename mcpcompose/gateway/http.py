@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import lru_cache
 from typing import Final
 
 from mcpcompose.auth.tokens import DEFAULT_PROFILE, Tokens
@@ -28,6 +29,7 @@ from mcpcompose.gateway.wire_http import (
     refuse,
     respond,
 )
+from mcpcompose.spec.project import Gateway
 from mcpcompose.upstream.headers import PROTOCOL_VERSION
 from mcpcompose.upstream.wire import HANDSHAKE_VERSIONS, encode
 
@@ -52,11 +54,17 @@ class HttpFront:
         self._modern = ModernLeg(kernel)
         self._auth = True
         self._limit = 16 << 20
+        self._hosts: frozenset[str] = frozenset()
+        self._origins: frozenset[str] = frozenset()
 
-    def configure(self, *, auth: bool, body_limit: int) -> None:
-        """Whether a token is needed, and how large a body may be."""
-        self._auth = auth
-        self._limit = body_limit
+    def configure(self, gateway: Gateway) -> None:
+        """Whether a token is needed, how large a body may be, and who else than loopback may ask."""
+        self._auth = gateway.auth != "none"
+        self._limit = gateway.limits.body
+        self._hosts = frozenset(gateway.allowed_hosts)
+        self._origins = frozenset(gateway.allowed_origins)
+        self._legacy.sessions.follow(gateway.limits.sessions, gateway.timeouts.session)
+        self._legacy.sessions.events.most = gateway.limits.replay
 
     @property
     def sessions(self) -> int:
@@ -80,7 +88,9 @@ class HttpFront:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, twice = read_headers(scope)
-        _check_origin(headers, twice)
+        if twice is not None and not twice.startswith("mcp-"):
+            raise Refused(400, f"the {twice} header comes more than once")
+        self._check_origin(headers)
         path = scope["path"]
         if path == "/health":
             await self._health(send, headers)
@@ -101,8 +111,8 @@ class HttpFront:
 
     async def _post(self, visit: Visit, receive: Receive) -> None:
         headers = visit.headers
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        kind = headers.get("content-type", "")
+        if kind != "application/json" and kind.partition(";")[0].strip().lower() != "application/json":
             raise Refused(415, "the body must be application/json")
         if not any(accepts(headers)):
             raise Refused(406, "answers are application/json or text/event-stream")
@@ -125,18 +135,36 @@ class HttpFront:
     def _endpoint(self, path: str, bound: str | None) -> EndpointTable:
         """What is not for this client is not there."""
         profile, server = bound or DEFAULT_PROFILE, None
-        if match := _PROFILE.fullmatch(path):
+        if path == "/mcp":
+            pass
+        elif match := _PROFILE.fullmatch(path):
             if bound not in {None, match[1]}:
                 raise Refused(404, "not found")
             profile = match[1]
         elif match := _SERVER.fullmatch(path):
             server = match[1]
-        elif path != "/mcp":
+        else:
             raise Refused(404, "not found")
         endpoint = self._kernel.table.endpoint(profile, server)
         if endpoint is None:
             raise Refused(404, "not found")
         return endpoint
+
+    def _check_origin(self, headers: dict[str, str]) -> None:
+        """Only loopback names, and what the file allows: a web page whose own name leads here gets nothing."""
+        host = headers.get("host", "")
+        if not _is_loopback(host) and not self._is_allowed(host):
+            raise Refused(421, "this host is not served here (`gateway.allowed_hosts`)")
+        origin = headers.get("origin")
+        if origin is None or origin.lower() in self._origins:
+            return
+        scheme, separator, host = origin.partition("://")
+        if scheme not in {"http", "https"} or not separator or not _is_loopback(host):
+            raise Refused(403, "this origin is not allowed (`gateway.allowed_origins`)")
+
+    def _is_allowed(self, host: str) -> bool:
+        name, port = _split(host)
+        return port is not None and (host.lower() in self._hosts or name in self._hosts)
 
     async def _health(self, send: Send, headers: dict[str, str]) -> None:
         """That it lives; how the servers are only to those who may use them."""
@@ -149,24 +177,16 @@ class HttpFront:
         await respond(send, 200, encode(answer))
 
 
-def _check_origin(headers: dict[str, str], twice: str | None) -> None:
-    """Only loopback names: a web page whose own name leads here gets nothing."""
-    if twice is not None and not twice.startswith("mcp-"):
-        raise Refused(400, f"the {twice} header comes more than once")
-    if not _is_loopback(headers.get("host", "")):
-        raise Refused(421, "this host is not served here")
-    origin = headers.get("origin")
-    if origin is not None:
-        scheme, separator, host = origin.partition("://")
-        if scheme not in {"http", "https"} or not separator or not _is_loopback(host):
-            raise Refused(403, "this origin is not allowed")
-
-
+@lru_cache(maxsize=16)
 def _is_loopback(host: str) -> bool:
-    name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
-    if not colon:
-        name = host
-    return name.lower() in _LOOPBACK and (not colon or port.isdigit())
+    name, port = _split(host)
+    return name in _LOOPBACK and port is not None
+
+
+def _split(host: str) -> tuple[str, str | None]:
+    """The name, and the port: empty when there is none, None when it is no number."""
+    name, colon, port = host.lower().rpartition(":") if not host.endswith("]") else (host.lower(), "", "")
+    return (name, port if port.isascii() and port.isdigit() else None) if colon else (host.lower(), "")
 
 
 def _is_modern(headers: dict[str, str]) -> bool:

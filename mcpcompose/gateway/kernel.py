@@ -6,83 +6,191 @@ What the table knows is answered at once; what a server must answer becomes a `F
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from mcpcompose.gateway import bridge
+from mcpcompose.gateway.asks import with_title
 from mcpcompose.gateway.compiler import RoutingTable
 from mcpcompose.gateway.envelope import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
     INVALID_PARAMS,
-    METHOD_NOT_FOUND,
     RESOURCE_NOT_FOUND,
     Answer,
     Failure,
     Request,
     Result,
 )
+from mcpcompose.gateway.fragments import Route
 from mcpcompose.gateway.listeners import Listeners
-from mcpcompose.gateway.table import LISTS, EndpointTable, Route
-from mcpcompose.upstream.call import Call, Reply
+from mcpcompose.gateway.others import Others
+from mcpcompose.gateway.outward import Outward
+from mcpcompose.gateway.peers import Peers
+from mcpcompose.gateway.polling import Poller
+from mcpcompose.gateway.rounds import INTERACTIVE, Rounds
+from mcpcompose.gateway.seal import Sealer
+from mcpcompose.gateway.table import LISTS, EndpointTable
+from mcpcompose.spec.limits import Limits, exceeded
+from mcpcompose.upstream.allowance import Gauge
+from mcpcompose.upstream.call import Ask, Call, Origin, Reply
 from mcpcompose.upstream.headers import param_mismatch
+from mcpcompose.upstream.levels import LEVELS
 from mcpcompose.upstream.supervisor import Supervisor
-from mcpcompose.upstream.wire import HANDSHAKE_VERSIONS, META_SERVER, MODERN_VERSIONS, encode
+from mcpcompose.upstream.wire import (
+    HANDSHAKE_VERSIONS,
+    META_CAPABILITIES,
+    META_CLIENT,
+    META_LOG_LEVEL,
+    MODERN_VERSIONS,
+    encode,
+    modern_envelope,
+)
 
-_FIRST_PAGE: Final = (None, "")
-"""An empty cursor is a valid one; as there is one page only, it can mean no other."""
 _LONGEST_URI: Final = 64 << 10
-_CAPABILITIES: Final = {
-    "tools": {"listChanged": True},
-    "prompts": {"listChanged": True},
-    "resources": {"listChanged": True},
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, on which endpoint, in which revision; *headers* are those of a modern HTTP request."""
+    """
+    Who asks, on which endpoint, in which revision; *headers* are those of a modern HTTP request.
 
-    client: str
+    *envelope* is what a modern server is told of a handshake client.
+    """
+
     profile: str
     server: str | None
     version: str
+    origin: Origin
+    envelope: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
 
     @property
     def modern(self) -> bool:
         """Whether the revision is stateless."""
-        return self.version in MODERN_VERSIONS
+        return self.origin.modern
+
+    @property
+    def client(self) -> str:
+        """Whose token it came with."""
+        return self.origin.client
+
+    @property
+    def capabilities(self) -> Mapping[str, Any]:
+        """What the client says it can do."""
+        return self.origin.capabilities
+
+
+def handshake_caller(origin: Origin, profile: str, server: str | None, version: str) -> Caller:
+    """A client of the handshake revisions; made once for a session."""
+    return Caller(profile, server, version, origin, modern_envelope(origin))
+
+
+def modern_caller(  # noqa: PLR0917  who, where, how
+    client: str,
+    profile: str,
+    server: str | None,
+    version: str,
+    meta: Mapping[str, Any],
+    headers: Mapping[str, str] | None,
+) -> Caller:
+    """A client of the stateless revision, which says with each request what it can do; *meta* is the request's."""
+    capabilities, info, level = meta.get(META_CAPABILITIES), meta.get(META_CLIENT), meta.get(META_LOG_LEVEL)
+    origin = Origin(
+        client,
+        None,
+        modern=True,
+        capabilities=capabilities if isinstance(capabilities, dict) else {},
+        info=info if isinstance(info, dict) else None,
+        level=level if isinstance(level, str) else None,
+    )
+    return Caller(profile, server, version, origin, None, headers)
 
 
 @dataclass(slots=True)
 class Forwarded:
-    """A request that is with a server, or waits for one to start."""
+    """
+    A request that is with a server, or waits for one to start; *params* are as the client sent them.
+
+    *title* is what people are shown of the server, where there is more than one, and *outward* what a result is then.
+    """
 
     call: Call
     method: str
-    modern: bool
+    params: dict[str, Any] = field(repr=False)
+    caller: Caller
+    server: str
+    title: str | None
     info: bytes = field(repr=False)
+    rounds: Rounds = field(repr=False)
+    outward: Outward | None = field(default=None, repr=False)
+
+    @property
+    def modern(self) -> bool:
+        """Whether the client's revision is stateless."""
+        return self.caller.origin.modern
 
     def shape(self, reply: Reply) -> Answer:
         """The server's reply as this client must see it."""
-        return bridge.answer(reply, self.method, modern=self.modern, info=self.info)
+        modern = self.caller.origin.modern
+        if self.outward is not None and reply.result is not None:
+            shown = self.outward(reply.result, self.method)
+            if shown is not reply.result:
+                reply = Reply(result=shown, era=reply.era)
+        if modern and self.method in INTERACTIVE:
+            reply = self.rounds.prepared(self, reply)
+        return bridge.answer(reply, self.method, modern=modern, info=self.info)
+
+    def shown(self, ask: Ask) -> Ask:
+        """*ask* as people shall see it."""
+        if self.title is not None:
+            with_title(ask, self.title)
+        return ask
+
+    def park(self, asks: list[Ask]) -> Answer | None:
+        """Let the call wait for answers; returns what a modern client gets, None when it can answer nothing."""
+        return self.rounds.parked.park(self, [self.shown(ask) for ask in asks])
 
 
 class Kernel:
     """Serves from *table*, which is replaced as a whole; a request keeps the one it began with."""
 
-    def __init__(self, supervisor: Supervisor, listeners: Listeners) -> None:
+    def __init__(
+        self, supervisor: Supervisor, listeners: Listeners, peers: Peers | None = None, key: bytes | None = None
+    ) -> None:
         self.table = RoutingTable()
         self.listeners = listeners
+        self.peers = peers or Peers()
+        key = key or secrets.token_bytes(32)
+        self.rounds = Rounds(Sealer(key))
+        self.others = Others(supervisor, self.peers, key, self._forward, self._waiting)
+        self.peers.ended = self._session_ended
+        self.peers.everybody = self.others.subscribers.heard
+        self.limits = Limits()
+        self._gauges: dict[str, Gauge] = {}
         self._supervisor = supervisor
+
+    def follow(self, limits: Limits) -> None:
+        """What the file says that clients may do, from now on."""
+        self.limits = limits
+        self.listeners.most = limits.streams
+        self.others.subscribers.most = limits.subscriptions
+        self.rounds.parked.most = limits.parked
+        for gauge in self._gauges.values():
+            gauge.most = limits.calls
 
     def begin(  # noqa: PLR0911  one line per method
         self, request: Request, caller: Caller, endpoint: EndpointTable
     ) -> Answer | Forwarded:
         """Answer *request*, or send it on. Never raises."""
         method = request.method
+        if "requestState" in request.params and caller.modern:
+            resumed = self.rounds.resumed(request, caller.client)
+            if resumed is not None:
+                return resumed
         if method == "tools/call":
             return self._named(request, caller, endpoint, endpoint.tool_routes, "tool")
         if method in LISTS:
@@ -95,16 +203,16 @@ class Kernel:
             return Result(b"{}")
         if method == "server/discover" and caller.modern:
             return discovered(endpoint)
-        return Failure(METHOD_NOT_FOUND, f"`{method}` is not offered here")
+        return self.others.begin(request, caller, endpoint)
 
     def status(self, endpoint: EndpointTable) -> dict[str, str]:
         """How the servers of an endpoint are."""
         return {s.server: s.state.value for s in self._supervisor.status() if s.server in endpoint.servers}
 
     def _list(self, request: Request, caller: Caller, endpoint: EndpointTable) -> Answer:
-        if request.params.get("cursor") not in _FIRST_PAGE:
-            return Failure(INVALID_PARAMS, "this cursor was not given out here")
-        return Result(endpoint.listed(request.method, modern=caller.modern))
+        cursor = request.params.get("cursor")
+        page = endpoint.page(request.method, cursor, self.limits.page, modern=caller.modern)
+        return Failure(INVALID_PARAMS, "this cursor was not given out here") if page is None else Result(page)
 
     def _named(
         self, request: Request, caller: Caller, endpoint: EndpointTable, routes: Mapping[str, Route], what: str
@@ -120,6 +228,10 @@ class Kernel:
                 return Failure(HEADER_MISMATCH, mismatch)
         return self._forward(request, caller, endpoint, route.server, {**params, "name": route.name})
 
+    def hears(self, session: str) -> None:
+        """A session's client listens outside of its calls from now on."""
+        self._supervisor.session_hears(session)
+
     def _unknown(self, name: object, endpoint: EndpointTable, what: str) -> Failure:
         """Names of a server whose lists are not there may well exist: its state is the answer then."""
         if not isinstance(name, str):
@@ -134,56 +246,81 @@ class Kernel:
         uri = request.params.get("uri")
         if not isinstance(uri, str) or len(uri) > _LONGEST_URI:
             return Failure(INVALID_PARAMS, f"`uri` is not a string of at most {_LONGEST_URI} characters")
-        server = endpoint.owner(uri)
-        if server is None:
+        place = self.others.place(uri, caller, endpoint)
+        if place is None:
             code = INVALID_PARAMS if caller.modern else RESOURCE_NOT_FOUND
             return Failure(code, f"there is no resource `{uri}`", {"uri": uri})
-        return self._forward(request, caller, endpoint, server, request.params)
+        params = request.params if place.uri == uri else {**request.params, "uri": place.uri}
+        return self._forward(request, caller, endpoint, place.server, params)
+
+    def _session_ended(self, session: str) -> None:
+        self.others.subscribers.session_ended(session)
+        self._supervisor.session_ended(session)
+
+    def _waiting(self, call: Call, request: Request, caller: Caller, endpoint: EndpointTable, server: str) -> Forwarded:
+        """A call that we finish ourselves."""
+        return Forwarded(call, request.method, request.params, caller, server, None, endpoint.info_json, self.rounds)
 
     def _forward(
         self, request: Request, caller: Caller, endpoint: EndpointTable, server: str, params: dict[str, Any]
-    ) -> Forwarded:
+    ) -> Forwarded | Failure:
+        modern, interactive = caller.origin.modern, request.method in INTERACTIVE
+        if modern and "requestState" in params and interactive:
+            state = self.rounds.state(request, caller.client, server)
+            if not isinstance(state, str):
+                return state
+            params = {**params, "requestState": state}
         clean, envelope, token = bridge.without_envelope(params)
         idle, total = self._supervisor.timeouts(server)
         call = Call(
             request.method,
             clean,
-            envelope=envelope if caller.modern else None,
+            envelope=envelope if modern else dict(caller.envelope or {}),
             progress_token=token,
+            origin=caller.origin,
+            driver=None if modern or not interactive else Poller(self._resubmit(server)),
             idle=idle,
             total=total,
         )
+        gauge = self._gauges.get(caller.origin.client)
+        if gauge is None:
+            gauge = self._gauges[caller.origin.client] = Gauge(self.limits.calls)
+        if not gauge.take(call):
+            text = exceeded("this client has too many calls under way", gauge.most, "gateway.limits.calls")
+            return Failure(INTERNAL_ERROR, text, {"retryable": True})
         self._supervisor.submit(server, call)
-        return Forwarded(call, request.method, caller.modern, endpoint.info_json)
+        title = outward = None
+        if endpoint.server is None and len(endpoint.servers) > 1:
+            title = server
+            outward = Outward(endpoint, server, caller.origin.client, self.others.links, self.others.task_ids)
+        return Forwarded(
+            call, request.method, request.params, caller, server, title, endpoint.info_json, self.rounds, outward
+        )
+
+    def _resubmit(self, server: str) -> Callable[[Call], None]:
+        return partial(self._supervisor.submit, server)
+
+
+def leveled(caller: Caller, params: Mapping[str, Any]) -> Caller:
+    """The client of a session after its `logging/setLevel`."""
+    level = params.get("level")
+    if not isinstance(level, str) or level not in LEVELS:
+        return caller
+    origin = replace(caller.origin, level=level)
+    return replace(caller, origin=origin, envelope=modern_envelope(origin))
 
 
 def initialized(params: Mapping[str, Any], endpoint: EndpointTable) -> tuple[str, Result]:
     """Answer `initialize` from the table: the revision, and the result."""
     wanted = params.get("protocolVersion")
     version = wanted if isinstance(wanted, str) and wanted in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[-1]
-    result: dict[str, Any] = {
-        "protocolVersion": version,
-        "capabilities": _CAPABILITIES,
-        "serverInfo": endpoint.info,
-    }
-    if endpoint.instructions is not None:
-        result["instructions"] = endpoint.instructions
-    return version, Result(encode(result))
+    greeting = endpoint.greeting(modern=False)
+    return version, Result(encode({"protocolVersion": version, "serverInfo": endpoint.info, **greeting}))
 
 
 def discovered(endpoint: EndpointTable) -> Result:
     """Answer `server/discover` from the table."""
-    result: dict[str, Any] = {
-        "resultType": "complete",
-        "supportedVersions": list(MODERN_VERSIONS),
-        "capabilities": _CAPABILITIES,
-        "ttlMs": 0,
-        "cacheScope": "private",
-        "_meta": {META_SERVER: endpoint.info},
-    }
-    if endpoint.instructions is not None:
-        result["instructions"] = endpoint.instructions
-    return Result(encode(result))
+    return Result(encode({"supportedVersions": list(MODERN_VERSIONS), **endpoint.greeting(modern=True)}))
 
 
 __all__ = ["Answer", "Caller", "Failure", "Forwarded", "Kernel", "Request", "Result", "discovered", "initialized"]

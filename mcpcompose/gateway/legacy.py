@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any, Final
 
 from mcpcompose.gateway.envelope import (
     HEADER_MISMATCH,
+    INTERNAL_ERROR,
     INVALID_REQUEST,
     Failure,
     Malformed,
     Notification,
     Request,
+    RequestId,
     Response,
     answer_bytes,
     message,
     notification_bytes,
     parse,
 )
-from mcpcompose.gateway.exchange import QUIET, deliver
-from mcpcompose.gateway.kernel import Caller, Forwarded, Kernel, initialized
+from mcpcompose.gateway.eventlog import OWN, Position
+from mcpcompose.gateway.exchange import deliver
+from mcpcompose.gateway.kernel import Forwarded, Kernel, initialized, leveled
 from mcpcompose.gateway.listeners import Listener
 from mcpcompose.gateway.serve import ON_DISCONNECT
 from mcpcompose.gateway.sessions import Session, Sessions
-from mcpcompose.gateway.table import EndpointTable
+from mcpcompose.gateway.table import CHANGES, EndpointTable
 from mcpcompose.gateway.wire_http import (
     Refused,
     Visit,
@@ -31,17 +35,18 @@ from mcpcompose.gateway.wire_http import (
     end_events,
     respond,
     send_event,
-    send_ping,
     start_events,
 )
+from mcpcompose.spec.limits import exceeded
+from mcpcompose.upstream.call import QUIET, Ask
 from mcpcompose.upstream.headers import SESSION
+from mcpcompose.upstream.levels import SET_LEVEL
 from mcpcompose.upstream.wire import META_VERSION
 
 _BATCHED: Final = frozenset({"2024-11-05", "2025-03-26"})
 """Revisions that allow several messages in one body."""
 _LARGEST_BATCH: Final = 100
-_CALLS: Final = 1000
-"""Calls of one session at once; they go on when the client closes the connection."""
+_LAST_EVENT: Final = "last-event-id"
 
 
 class LegacyLeg:
@@ -49,7 +54,7 @@ class LegacyLeg:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self.sessions = Sessions()
+        self.sessions = Sessions(peers=kernel.peers)
 
     async def post(self, visit: Visit, body: bytes) -> None:
         """Answer the message or the messages in *body*."""
@@ -70,38 +75,77 @@ class LegacyLeg:
             case Request():
                 await self._request(visit, read, session)
             case Notification():
-                _noticed(session, read)
+                self._noticed(session, read, visit.endpoint)
                 await respond(send, 202)
             case Response():
+                session.asks.answered(read)
                 await respond(send, 202)
 
     async def get(self, visit: Visit) -> None:
-        """The session's own stream; a new one takes the place of one that is still open."""
-        send, endpoint = visit.send, visit.endpoint
+        """The rest of a call's stream, or the session's own; a new one takes the place of one that is still open."""
+        send = visit.send
         if not accepts(visit.headers)[1]:
             raise Refused(406, "this stream is text/event-stream")
         session = self._session(visit)
+        header = (SESSION.encode(), session.id.encode())
+        position = _position(session, visit.headers.get(_LAST_EVENT))
+        if position is not None and position.stream.number != OWN:
+            await position.stream.follow(send, visit.scope, position.event, header)
+            return
+        await self._listen(visit, session, position.event if position is not None else None)
+
+    async def _listen(self, visit: Visit, session: Session, after: int | None) -> None:
+        """Show the client what happens outside of its calls, and first what it missed."""
+        send, endpoint = visit.send, visit.endpoint
         if session.listener is not None:
             session.listener.close()
         listener = Listener(endpoint.profile, endpoint.server, client=visit.client)
         if not self._kernel.listeners.add(listener):
-            raise Refused(503, "too many streams are open")
+            raise Refused(503, self._kernel.listeners.excuse)
         session.listener = listener
+        self._kernel.hears(session.id)
         visit.scope[ON_DISCONNECT] = listener.close
+        own = session.log.own()
+        carrier = None
         try:
-            await start_events(send, ((SESSION.encode(), session.id.encode()),))
-            await send_ping(send)
+            self._catch_up(session, listener)
+            carrier = await own.join(send, after, (SESSION.encode(), session.id.encode()))
+            await own.ping()
             while not listener.closed:
-                changed = await listener.changes(QUIET)
-                for kind in changed:
-                    await send_event(send, notification_bytes(f"notifications/{kind}/list_changed", b""))
-                if not changed and not listener.closed:
-                    await send_ping(send)
+                notes = await listener.news(QUIET)
+                for note in notes:
+                    content = (
+                        session.asks.show(note, listener.say) if isinstance(note, Ask) else notification_bytes(*note)
+                    )
+                    if content is not None:
+                        await own.event(content)
+                if not notes and not listener.closed:
+                    await own.ping()
             await end_events(send)
         finally:
             self._kernel.listeners.remove(listener)
+            if carrier is not None:
+                own.leave(carrier)
             if session.listener is listener:
                 session.listener = None
+                session.heard = self._marks(session)
+
+    def _catch_up(self, session: Session, listener: Listener) -> None:
+        """Tell what changed while nobody listened."""
+        if session.heard:
+            for kind, mark in self._marks(session).items():
+                if session.heard.get(kind) != mark:
+                    listener.tell(kind)
+
+    def _marks(self, session: Session) -> dict[str, int]:
+        """What tells whether a list is another one."""
+        endpoint = self._kernel.table.endpoint(session.profile, session.server)
+        if endpoint is None:
+            return {}
+        return {
+            kind: hash(tuple(endpoint.listed(method, modern=False) for method in methods))
+            for kind, methods in CHANGES.items()
+        }
 
     async def delete(self, visit: Visit) -> None:
         """The client ends its session."""
@@ -120,9 +164,12 @@ class LegacyLeg:
     async def _initialize(self, visit: Visit, request: Request) -> None:
         send, endpoint = visit.send, visit.endpoint
         version, result = initialized(request.params, endpoint)
-        session = self.sessions.open(visit.client, endpoint.profile, endpoint.server, version)
+        session = self.sessions.open(
+            visit.client, endpoint.profile, endpoint.server, version, *introduced(request.params)
+        )
         if session is None:
-            raise Refused(503, "too many sessions are busy")
+            raise Refused(503, exceeded("too many sessions are busy", self.sessions.most, "gateway.limits.sessions"))
+        self.sessions.watch()
         header = (SESSION.encode(), session.id.encode())
         content = answer_bytes(request.id, result)
         if accepts(visit.headers)[0]:
@@ -135,17 +182,19 @@ class LegacyLeg:
     async def _request(self, visit: Visit, request: Request, session: Session) -> None:
         """A client that closes the connection does not cancel; a cancelled notification does."""
         send, taken = visit.send, accepts(visit.headers)
-        if request.id in session.calls or len(session.calls) >= _CALLS:
-            failure = Failure(INVALID_REQUEST, "its id is in use, or too many are")
+        if request.id in session.calls or len(session.calls) >= self._kernel.limits.calls:
+            failure = unfit(request, session.calls, self._kernel.limits.calls)
             await respond(send, 200, answer_bytes(request.id, failure))
             return
-        outcome = self._kernel.begin(request, _caller(session), visit.endpoint)
+        if request.method == SET_LEVEL:
+            session.caller = leveled(session.caller, request.params)
+        outcome = self._kernel.begin(request, session.caller, visit.endpoint)
         if not isinstance(outcome, Forwarded):
-            await deliver(send, request.id, outcome, modern=False, accepts=taken)
+            await deliver(visit, request.id, outcome, taken)
             return
         session.calls[request.id] = outcome.call
         try:
-            await deliver(send, request.id, outcome, modern=False, accepts=taken)
+            await deliver(visit, request.id, outcome, taken, session.asks, session.log)
         finally:
             session.calls.pop(request.id, None)
 
@@ -168,13 +217,26 @@ class LegacyLeg:
         except Malformed as error:
             return answer_bytes(error.id, error.failure)
         if isinstance(read, Notification):
-            _noticed(session, read)
+            self._noticed(session, read, endpoint)
+        elif isinstance(read, Response):
+            session.asks.answered(read)
         if not isinstance(read, Request):
             return None
-        outcome = self._kernel.begin(read, _caller(session), endpoint)
+        if read.method == SET_LEVEL:
+            session.caller = leveled(session.caller, read.params)
+        outcome = self._kernel.begin(read, session.caller, endpoint)
         if isinstance(outcome, Forwarded):
             return answer_bytes(read.id, outcome.shape(await outcome.call.answer()))
         return answer_bytes(read.id, outcome)
+
+    def _noticed(self, session: Session, notification: Notification, endpoint: EndpointTable) -> None:
+        if notification.method == "notifications/cancelled":
+            id_ = notification.params.get("requestId")
+            call = session.calls.get(id_) if isinstance(id_, (int, str)) else None
+            if call is not None:
+                call.cancel()
+        else:
+            self._kernel.others.noticed(notification.method, notification.params, session.caller, endpoint)
 
 
 class NoSession(Refused):
@@ -183,6 +245,16 @@ class NoSession(Refused):
     def __init__(self, status: int, failure: Failure, read: Any) -> None:
         super().__init__(status, failure.message)
         self.body = answer_bytes(read.id if isinstance(read, Request) else None, failure)
+
+
+def _position(session: Session, last_event_id: str | None) -> Position | None:
+    """Where to go on; None for a stream of its own from now on. Raises `Refused` for what cannot be gone on with."""
+    if last_event_id is None:
+        return None
+    position = session.log.find(last_event_id)
+    if position is None and not last_event_id.startswith(f"{OWN}-"):
+        raise Refused(400, "what came after this event id is not kept")
+    return position
 
 
 def _without_session(read: Any) -> Failure:
@@ -194,13 +266,14 @@ def _without_session(read: Any) -> Failure:
     return Failure(INVALID_REQUEST, "Missing session ID")
 
 
-def _caller(session: Session) -> Caller:
-    return Caller(session.client, session.profile, session.server, session.version)
+def unfit(request: Request, calls: Collection[RequestId], most: int) -> Failure:
+    """Why a request cannot be taken beside those that are under way."""
+    if request.id in calls:
+        return Failure(INVALID_REQUEST, "its id is in use")
+    return Failure(INTERNAL_ERROR, exceeded("too many requests are under way", most, "gateway.limits.calls"))
 
 
-def _noticed(session: Session, notification: Notification) -> None:
-    if notification.method == "notifications/cancelled":
-        id_ = notification.params.get("requestId")
-        call = session.calls.get(id_) if isinstance(id_, (int, str)) else None
-        if call is not None:
-            call.cancel()
+def introduced(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """What a client says in `initialize` that it can do, and who it is."""
+    capabilities, info = params.get("capabilities"), params.get("clientInfo")
+    return (capabilities if isinstance(capabilities, dict) else {}), (info if isinstance(info, dict) else None)

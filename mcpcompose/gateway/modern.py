@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
+from mcpcompose.gateway.bridge import without_envelope
 from mcpcompose.gateway.envelope import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
@@ -19,10 +20,11 @@ from mcpcompose.gateway.envelope import (
     message,
     parse,
 )
-from mcpcompose.gateway.exchange import QUIET, deliver, status
-from mcpcompose.gateway.kernel import Caller, Forwarded, Kernel
+from mcpcompose.gateway.exchange import deliver, status
+from mcpcompose.gateway.kernel import Forwarded, Kernel, modern_caller
 from mcpcompose.gateway.listeners import Listener
 from mcpcompose.gateway.serve import ON_DISCONNECT
+from mcpcompose.gateway.subscribers import LISTS, Holder
 from mcpcompose.gateway.wire_http import (
     Refused,
     Visit,
@@ -33,14 +35,16 @@ from mcpcompose.gateway.wire_http import (
     send_ping,
     start_events,
 )
+from mcpcompose.upstream.call import QUIET, Ask
 from mcpcompose.upstream.headers import METHOD, NAME, NAMED, PROTOCOL_VERSION, decode_value
-from mcpcompose.upstream.wire import META_CAPABILITIES, META_SUBSCRIPTION, META_VERSION, MODERN_VERSIONS, encode
-
-_FILTERS: Final = {
-    "toolsListChanged": "tools",
-    "promptsListChanged": "prompts",
-    "resourcesListChanged": "resources",
-}
+from mcpcompose.upstream.wire import (
+    META_CAPABILITIES,
+    META_SUBSCRIPTION,
+    META_VERSION,
+    MODERN_VERSIONS,
+    encode,
+    members,
+)
 
 
 def envelope_problem(request: Request, headers: Mapping[str, str] | None) -> Failure | None:
@@ -117,59 +121,68 @@ class ModernLeg:
                 raise Refused(406, "a subscription is answered as text/event-stream")
             await self._listen(visit, request)
             return
-        caller = Caller(visit.client, endpoint.profile, endpoint.server, headers[PROTOCOL_VERSION], headers)
+        version, meta = headers[PROTOCOL_VERSION], request.params["_meta"]
+        caller = modern_caller(visit.client, endpoint.profile, endpoint.server, version, meta, headers)
         outcome = self._kernel.begin(request, caller, endpoint)
         if isinstance(outcome, Forwarded):
             visit.scope[ON_DISCONNECT] = outcome.call.cancel
-        await deliver(send, request.id, outcome, modern=True, accepts=taken)
+        elif isinstance(outcome, Failure):
+            await respond(send, status(outcome), answer_bytes(request.id, outcome))
+            return
+        await deliver(visit, request.id, outcome, taken)
 
     async def _listen(self, visit: Visit, request: Request) -> None:
         send, endpoint = visit.send, visit.endpoint
-        honoured = honoured_kinds(request.params)
-        if honoured is None:
+        wanted = request.params.get("notifications")
+        if not isinstance(wanted, dict):
             failure = Failure(INVALID_PARAMS, "`notifications` is not an object")
             await respond(send, 400, answer_bytes(request.id, failure))
             return
-        listener = Listener(endpoint.profile, endpoint.server, kinds_of(honoured), visit.client)
+        listener = Listener(endpoint.profile, endpoint.server, kinds_of(wanted), visit.client)
         if not self._kernel.listeners.add(listener):
-            raise Refused(503, "too many streams are open")
+            raise Refused(503, self._kernel.listeners.excuse)
         visit.scope[ON_DISCONNECT] = listener.close
+        subscribers, holder = self._kernel.others.subscribers, Holder(visit.client, listener.say)
         try:
+            honoured = await subscribers.honour(holder, wanted, endpoint, envelope_of(request.params))
             await start_events(send)
             await send_event(send, acknowledgement(request, honoured))
             while not listener.closed:
-                changed = await listener.changes(QUIET)
-                for kind in changed:
-                    await send_event(send, tagged_change(request, kind))
-                if not changed and not listener.closed:
+                notes = await listener.news(QUIET)
+                for note in notes:
+                    if not isinstance(note, Ask):
+                        await send_event(send, tagged(request, *note))
+                if not notes and not listener.closed:
                     await send_ping(send)
             await send_event(send, answer_bytes(request.id, listened(request)))
             await end_events(send)
         finally:
             self._kernel.listeners.remove(listener)
+            subscribers.drop(holder)
 
 
-def honoured_kinds(params: Mapping[str, Any]) -> dict[str, bool] | None:
-    """The part of a subscription's filter that we deliver; None when there is no filter."""
-    wanted = params.get("notifications")
-    return {name: True for name in _FILTERS if wanted.get(name) is True} if isinstance(wanted, dict) else None
+def kinds_of(wanted: Mapping[str, Any]) -> frozenset[str]:
+    """Our words for the lists in a subscription's filter."""
+    return frozenset(kind for name, kind in LISTS.items() if wanted.get(name) is True)
 
 
-def kinds_of(honoured: Mapping[str, bool]) -> frozenset[str]:
-    """Our words for it."""
-    return frozenset(_FILTERS[name] for name in honoured)
+def envelope_of(params: dict[str, Any]) -> Mapping[str, Any]:
+    """What the client says of itself with this request."""
+    return without_envelope(params)[1] or {}
 
 
-def acknowledgement(request: Request, honoured: Mapping[str, bool]) -> bytes:
+def acknowledgement(request: Request, honoured: Mapping[str, Any]) -> bytes:
     """The first frame of a subscription."""
     params = {"_meta": {META_SUBSCRIPTION: request.id}, "notifications": honoured}
     return encode({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": params})
 
 
-def tagged_change(request: Request, kind: str) -> bytes:
-    """A change, for that subscription."""
-    params = {"_meta": {META_SUBSCRIPTION: request.id}}
-    return encode({"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed", "params": params})
+def tagged(request: Request, method: str, params: bytes) -> bytes:
+    """A notification, for that subscription."""
+    fields = members(params) if params else {}
+    meta = members(bytes(fields["_meta"])) if fields and "_meta" in fields else {}
+    tag = {META_SUBSCRIPTION: request.id}
+    return encode({"jsonrpc": "2.0", "method": method, "params": {**(fields or {}), "_meta": {**(meta or {}), **tag}}})
 
 
 def listened(request: Request) -> Result:

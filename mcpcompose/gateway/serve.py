@@ -1,8 +1,8 @@
 """
-Run an ASGI application on a socket that is already bound: uvicorn's protocol, and nothing else of it.
+Serve an ASGI application on a socket that is already bound, in a loop that is not its own.
 
-No signal handlers, no ticking loop, no access log. The application learns of a client that went away through
-the callback it puts into `scope[ON_DISCONNECT]`, so that no task has to wait for it.
+The application learns of a client that went away through the callback it puts into `scope[ON_DISCONNECT]`, so that
+no task has to wait for it.
 """
 
 from __future__ import annotations
@@ -14,33 +14,24 @@ import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mcpcompose.errors import McpComposeError
+from mcpcompose.gateway.cycle import ON_DISCONNECT, App
+from mcpcompose.gateway.protocol import Bounds, HttpProtocol, Served
 
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
+__all__ = ["ON_DISCONNECT", "Bounds", "Listening", "bind", "is_same_user", "listen", "unix_socket"]
 
-    from mcpcompose.gateway.protocol import Protocol
-
-ON_DISCONNECT: Final = "mcpcompose.on_disconnect"
-_KEEP_ALIVE: Final = 75
 _CREDENTIALS: Final = struct.Struct("3i")
-
-
-def protocol_class() -> type[Protocol]:
-    """The protocol of one connection; uvicorn loads with it."""
-    from mcpcompose.gateway.protocol import Protocol  # noqa: PLC0415  heavy, only when serving
-
-    return Protocol
+_BACKLOG: Final = 1024
 
 
 class Listening:
     """A server that runs until it is stopped."""
 
-    def __init__(self, server: asyncio.Server, state: ServerState, bound: socket.socket) -> None:
+    def __init__(self, server: asyncio.Server, served: Served, bound: socket.socket) -> None:
         self._server = server
-        self._state = state
+        self._served = served
         self._bound = bound
 
     @property
@@ -48,53 +39,47 @@ class Listening:
         """Where it listens."""
         return self._bound.getsockname()
 
+    @property
+    def connections(self) -> frozenset[HttpProtocol]:
+        """Who is connected now."""
+        return frozenset(self._served.connections)
+
     async def stop(self, drain: float = 5.0) -> None:
         """Take no new connections, let requests end for *drain* seconds, then cut them off."""
         self._server.close()
-        for connection in tuple(self._state.connections):
+        for connection in tuple(self._served.connections):
             connection.shutdown()
-        tasks = set(self._state.tasks)
+        tasks = set(self._served.tasks)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=drain)
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=2.0)
-        for connection in tuple(self._state.connections):
-            if connection.transport is not None:  # uvicorn sets it late
-                connection.transport.abort()
+        for connection in tuple(self._served.connections):
+            connection.transport.abort()
         await asyncio.sleep(0)
 
 
 async def listen(
-    app: Any, bound: socket.socket, *, protocol: Callable[..., asyncio.Protocol] | None = None
+    app: App,
+    bound: socket.socket,
+    *,
+    bounds: Bounds | None = None,
+    protocol: Callable[[Served, asyncio.AbstractEventLoop], asyncio.Protocol] = HttpProtocol,
 ) -> Listening:
     """Serve *app* on the bound socket *bound*."""
-    from uvicorn.config import Config  # noqa: PLC0415  heavy, only when serving
-    from uvicorn.server import ServerState  # noqa: PLC0415
-
-    kind = protocol or protocol_class()
-    config = Config(
-        app,
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE,
-    )
-    config.load()
-    state = ServerState()
+    served = Served(app, bounds or Bounds())
     loop = asyncio.get_running_loop()
 
     def connection() -> asyncio.Protocol:
-        return kind(config=config, server_state=state, app_state={}, _loop=loop)
+        return protocol(served, loop)
 
     if bound.family == socket.AF_UNIX:
         server: asyncio.Server = await loop.create_unix_server(connection, sock=bound)
     else:
-        server = await loop.create_server(connection, sock=bound, backlog=1024)
-    return Listening(server, state, bound)
+        server = await loop.create_server(connection, sock=bound, backlog=_BACKLOG)
+    return Listening(server, served, bound)
 
 
 def bind(address: str, port: int | None) -> socket.socket:
@@ -105,7 +90,7 @@ def bind(address: str, port: int | None) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port or 0))
-        bound.listen(1024)
+        bound.listen(_BACKLOG)
     except OSError as error:
         bound.close()
         if error.errno == errno.EADDRINUSE:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import select
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from mcpcompose.auth.tokens import DEFAULT_PROFILE, Tokens
+from mcpcompose.gateway.asks import OpenAsks
 from mcpcompose.gateway.envelope import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     Failure,
@@ -22,38 +26,46 @@ from mcpcompose.gateway.envelope import (
     Notification,
     Request,
     RequestId,
+    Response,
     answer_bytes,
     message,
     notification_bytes,
     parse,
 )
-from mcpcompose.gateway.kernel import Caller, Forwarded, Kernel, initialized
+from mcpcompose.gateway.exchange import next_notes, note_bytes
+from mcpcompose.gateway.kernel import Caller, Forwarded, Kernel, handshake_caller, initialized, leveled, modern_caller
+from mcpcompose.gateway.legacy import introduced, unfit
 from mcpcompose.gateway.listeners import Listener
 from mcpcompose.gateway.modern import (
     acknowledgement,
+    envelope_of,
     envelope_problem,
-    honoured_kinds,
     kinds_of,
     listened,
-    tagged_change,
+    tagged,
 )
 from mcpcompose.gateway.serve import is_same_user, unix_socket
 from mcpcompose.gateway.shim import shim
+from mcpcompose.gateway.subscribers import Holder
 from mcpcompose.gateway.table import EndpointTable
-from mcpcompose.upstream.call import Call
-from mcpcompose.upstream.wire import META_VERSION, MODERN_VERSIONS, encode
+from mcpcompose.spec.limits import exceeded
+from mcpcompose.spec.limits import size as bytes_text
+from mcpcompose.spec.project import Gateway
+from mcpcompose.upstream.call import METHOD_NOT_FOUND, Ask, Call, Origin, failure
+from mcpcompose.upstream.levels import SET_LEVEL
+from mcpcompose.upstream.wire import META_VERSION, MODERN_VERSIONS
 
 __all__ = ["StdioFront", "shim"]
 
 LOCAL: Final = "(local)"
 """The client of a shim that names a profile and needs no token; no client of the file can be called so."""
 _HELLO_SECONDS: Final = 10.0
-_CONNECTIONS: Final = 200
+_SHARE: Final = 10
+"""One connection here for so many over HTTP."""
+_BUFFERED: Final = 64 << 10
 LAST_WORDS: Final = 10.0
 """Seconds for what is in flight when a client has closed its side."""
 _LOOK: Final = 0.2
-_REQUESTS: Final = 1000
-"""Requests of one connection at once."""
 
 
 class StdioFront:
@@ -62,17 +74,19 @@ class StdioFront:
     def __init__(self, kernel: Kernel, tokens: Tokens) -> None:
         self._kernel = kernel
         self._tokens = tokens
-        self._limit = 16 << 20
+        self._gateway = Gateway()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
-    def configure(self, *, body_limit: int) -> None:
-        """How long a line may be."""
-        self._limit = body_limit
+    def configure(self, gateway: Gateway) -> None:
+        """How long a line may be, and how many may connect; for clients that are here already too."""
+        self._gateway = gateway
 
     async def start(self, path: Path) -> None:
         """Listen on *path*, which only this user can connect to."""
-        self._server = await asyncio.start_unix_server(self._connected, sock=unix_socket(path), limit=self._limit)
+        self._server = await asyncio.start_unix_server(
+            self._connected, sock=unix_socket(path), limit=self._gateway.limits.body
+        )
 
     async def stop(self, drain: float = 5.0) -> None:
         """Take no more, let requests in flight end, close every connection."""
@@ -87,7 +101,10 @@ class StdioFront:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         try:
-            if task is None or len(self._connections) >= _CONNECTIONS:
+            most = max(1, self._gateway.limits.connections // _SHARE)
+            if task is None or len(self._connections) >= most:
+                text = exceeded("too many connections are open", most, "gateway.limits.connections")
+                writer.write(answer_bytes(None, Failure(INVALID_REQUEST, text)) + b"\n")
                 return
             if not is_same_user(writer.get_extra_info("socket")):
                 return
@@ -96,7 +113,7 @@ class StdioFront:
             if who is None:
                 writer.write(answer_bytes(None, Failure(INVALID_REQUEST, "unknown token or profile")) + b"\n")
                 return
-            await _Conversation(self._kernel, self._tokens, *who, reader, writer).run()
+            await _Conversation(self._kernel, self._tokens, *who, reader, writer, lambda: self._gateway).run()
         except (OSError, ValueError, asyncio.IncompleteReadError):
             pass
         except asyncio.CancelledError:
@@ -135,14 +152,19 @@ class _Conversation:
         profile: str,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        gateway: Callable[[], Gateway],
     ) -> None:
         self._kernel = kernel
         self._tokens = tokens
+        self._gateway = gateway
         self._client = client
         self._profile = profile
         self._reader = reader
         self._writer = writer
-        self._version: str | None = None
+        self._id = f"stdio-{secrets.token_hex(8)}"
+        self._caller: Caller | None = None
+        self._asks = OpenAsks({})
+        self._listener: Listener | None = None
         self._calls: dict[RequestId, Call | Listener] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -165,23 +187,32 @@ class _Conversation:
             for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._asks.close()
+            self._kernel.peers.remove(self._id)
 
     async def _line(self) -> bytes:
         """The next line, empty at the end; one over the limit is skipped to its end, refused, and costs no other."""
-        too_long = False
+        kept, size = bytearray(), 0
         while True:
             try:
-                line = await self._reader.readuntil()
+                part, is_whole = await self._reader.readuntil(), True
             except asyncio.IncompleteReadError as end:
-                line = end.partial
+                part, is_whole = end.partial, True
             except asyncio.LimitOverrunError as error:
-                await self._reader.readexactly(error.consumed)
-                too_long = True
+                part, is_whole = await self._reader.readexactly(error.consumed), False
+            size += len(part)
+            if size <= self._gateway().limits.body:
+                kept += part
+            else:
+                kept.clear()
+            if not is_whole:
                 continue
-            if not too_long:
-                return line
-            too_long = False
-            await self._write(answer_bytes(None, Failure(INVALID_REQUEST, "the message is larger than is read here")))
+            if len(kept) == size:
+                return bytes(kept)
+            kept, size = bytearray(), 0
+            most = bytes_text(self._gateway().limits.body)
+            text = exceeded("the message is too large", most, "gateway.limits.body")
+            await self._write(answer_bytes(None, Failure(INVALID_REQUEST, text)))
 
     async def _last_words(self) -> None:
         """`echo … | mcp-compose run --stdio` closes its side at once and still wants the answers."""
@@ -208,7 +239,9 @@ class _Conversation:
             return
         if isinstance(read, Notification):
             self._noticed(read)
-        elif isinstance(read, Request):
+        elif isinstance(read, Response):
+            self._asks.answered(read)
+        else:
             endpoint = self._kernel.table.endpoint(self._profile)
             if endpoint is None:
                 await self._write(
@@ -219,26 +252,35 @@ class _Conversation:
 
     async def _request(self, request: Request, endpoint: EndpointTable) -> None:
         if request.method == "initialize":
-            first = self._version is None
-            self._version, result = initialized(request.params, endpoint)
+            first = self._caller is None
+            version, result = initialized(request.params, endpoint)
+            capabilities, info = introduced(request.params)
+            origin = Origin(self._client, self._id, capabilities=capabilities, info=info)
+            self._caller = handshake_caller(origin, self._profile, None, version)
+            self._asks = OpenAsks(capabilities)
             await self._write(answer_bytes(request.id, result))
             if first:
+                self._kernel.peers.add(self._id, self)
                 self._spawn(self._tell_changes())
             return
         meta = request.params.get("_meta")
         modern = isinstance(meta, dict) and META_VERSION in meta
-        if modern or self._version is None:
+        caller = None if modern else self._caller
+        if caller is None:
             problem = envelope_problem(request, None)
             if problem is not None:
                 await self._write(answer_bytes(request.id, problem))
                 return
-        version = MODERN_VERSIONS[-1] if modern else self._version or ""
-        if request.id in self._calls or len(self._calls) >= _REQUESTS:
-            await self._write(answer_bytes(request.id, Failure(INVALID_REQUEST, "its id is in use, or too many are")))
+            version = MODERN_VERSIONS[-1]
+            caller = modern_caller(self._client, self._profile, None, version, request.params["_meta"], None)
+        most = self._gateway().limits.calls
+        if request.id in self._calls or len(self._calls) >= most:
+            await self._write(answer_bytes(request.id, unfit(request, self._calls, most)))
         elif modern and request.method == "subscriptions/listen":
             await self._listen(request, endpoint)
         else:
-            caller = Caller(self._client, self._profile, None, version)
+            if request.method == SET_LEVEL and self._caller is caller:
+                self._caller = caller = leveled(caller, request.params)
             outcome = self._kernel.begin(request, caller, endpoint)
             if isinstance(outcome, Forwarded):
                 self._calls[request.id] = outcome.call
@@ -247,46 +289,85 @@ class _Conversation:
                 await self._write(answer_bytes(request.id, outcome))
 
     async def _forward(self, id_: RequestId, outcome: Forwarded) -> None:
-        call = outcome.call
+        asks = None if outcome.modern else self._asks
+        answer = None
         try:
-            while call.reply is None or call.notes:
-                await call.news()
-                for method, params in call.take_notes():
-                    await self._write(notification_bytes(method, params))
-            await self._write(answer_bytes(id_, outcome.shape(call.reply)))
+            while answer is None:
+                notes, answer = await next_notes(outcome, None)
+                for note in notes:
+                    content = note_bytes(note, outcome, asks)
+                    if content is not None:
+                        await self._write(content)
+            await self._write(answer_bytes(id_, answer))
         finally:
             self._calls.pop(id_, None)
 
     async def _listen(self, request: Request, endpoint: EndpointTable) -> None:
-        honoured = honoured_kinds(request.params)
-        if honoured is None:
+        wanted = request.params.get("notifications")
+        if not isinstance(wanted, dict):
             await self._write(answer_bytes(request.id, Failure(INVALID_PARAMS, "`notifications` is not an object")))
             return
-        listener = Listener(endpoint.profile, None, kinds_of(honoured), self._client)
-        self._kernel.listeners.add(listener)
+        listener = Listener(endpoint.profile, None, kinds_of(wanted), self._client)
+        if not self._kernel.listeners.add(listener):
+            text = self._kernel.listeners.excuse
+            await self._write(answer_bytes(request.id, Failure(INTERNAL_ERROR, text)))
+            return
         self._calls[request.id] = listener
-        await self._write(acknowledgement(request, honoured))
-        self._spawn(self._tell_subscriber(request, listener))
+        self._spawn(self._tell_subscriber(request, listener, wanted, endpoint))
 
-    async def _tell_subscriber(self, request: Request, listener: Listener) -> None:
+    async def _tell_subscriber(
+        self, request: Request, listener: Listener, wanted: dict[str, Any], endpoint: EndpointTable
+    ) -> None:
+        subscribers, holder = self._kernel.others.subscribers, Holder(self._client, listener.say)
         try:
+            honoured = await subscribers.honour(holder, wanted, endpoint, envelope_of(request.params))
+            await self._write(acknowledgement(request, honoured))
             while not listener.closed:
-                for kind in await listener.changes(60.0):
-                    await self._write(tagged_change(request, kind))
+                for note in await listener.news(60.0):
+                    if not isinstance(note, Ask):
+                        await self._write(tagged(request, *note))
             await self._write(answer_bytes(request.id, listened(request)))
         finally:
             self._kernel.listeners.remove(listener)
+            subscribers.drop(holder)
             self._calls.pop(request.id, None)
 
     async def _tell_changes(self) -> None:
-        listener = Listener(self._profile, None, client=self._client)
+        self._listener = listener = Listener(self._profile, None, client=self._client)
         self._kernel.listeners.add(listener)
+        self._kernel.hears(self._id)
         try:
             while not listener.closed:
-                for kind in await listener.changes(60.0):
-                    await self._write(encode({"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}))
+                for note in await listener.news(60.0):
+                    content = (
+                        self._asks.show(note, listener.say) if isinstance(note, Ask) else notification_bytes(*note)
+                    )
+                    if content is not None:
+                        await self._write(content)
         finally:
             self._kernel.listeners.remove(listener)
+
+    # --- as a peer: what servers say to this client outside of its calls ---------------------------------------------
+
+    def said(self, method: str, params: bytes) -> None:
+        """A notification of a server."""
+        if self._listener is not None:
+            self._listener.say(method, params)
+
+    def asked(self, ask: Ask) -> None:
+        """A question of a server."""
+        if self._listener is None or not self._listener.ask(ask):
+            ask.answer(failure(METHOD_NOT_FOUND, "the client does not listen"))
+
+    @property
+    def level(self) -> str | None:
+        """The least severe log messages it wants."""
+        return self._caller.origin.level if self._caller is not None else None
+
+    @property
+    def listens(self) -> bool:
+        """It always does."""
+        return True
 
     def _noticed(self, notification: Notification) -> None:
         if notification.method == "notifications/cancelled":
@@ -296,13 +377,30 @@ class _Conversation:
                 call.close()
             elif call is not None:
                 call.cancel()
+        elif self._caller is not None and (endpoint := self._kernel.table.endpoint(self._profile)) is not None:
+            self._kernel.others.noticed(notification.method, notification.params, self._caller, endpoint)
 
     async def _write(self, line: bytes) -> None:
         """Bytes that came with line breaks lose them: outside of strings they mean nothing, inside there are none."""
         if b"\n" in line or b"\r" in line:
             line = line.replace(b"\n", b" ").replace(b"\r", b" ")
         self._writer.write(line + b"\n")
-        await self._writer.drain()
+        if self._writer.transport.get_write_buffer_size() <= _BUFFERED:
+            await self._writer.drain()
+        else:
+            await self._write_slowly()
+
+    async def _write_slowly(self) -> None:
+        """Wait for a client that reads slowly; one that takes next to nothing is cut off."""
+        transport, stalled = self._writer.transport, self._gateway().timeouts.stalled
+        while (unread := transport.get_write_buffer_size()) > _BUFFERED:
+            try:
+                async with asyncio.timeout(stalled):
+                    await self._writer.drain()
+            except TimeoutError:
+                if unread - transport.get_write_buffer_size() < _BUFFERED:
+                    transport.abort()
+                    raise ConnectionAbortedError("the client does not read") from None
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
+from mcpcompose.gateway.cycle import Event, Receive, Scope, Send
 from mcpcompose.gateway.table import EndpointTable
+from mcpcompose.spec.limits import exceeded, size
 from mcpcompose.upstream.wire import encode
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+__all__ = ["Receive", "Scope", "Send"]
 
 JSON: Final = b"application/json"
-_BODY_SECONDS: Final = 30.0
-"""How long a client may pause within a body."""
 _SINGLE: Final = frozenset(
     {
         "host",
@@ -30,6 +27,11 @@ _SINGLE: Final = frozenset(
         "mcp-session-id",
     }
 )
+_KNOWN: Final = {
+    name.encode(): name
+    for name in (*_SINGLE, "accept", "accept-encoding", "accept-language", "connection", "user-agent", "last-event-id")
+}
+"""So that the names of most headers need not be read anew."""
 _SSE_HEADERS: Final = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -62,9 +64,13 @@ class Refused(Exception):  # noqa: N818  an answer, not an event
 
 def read_headers(scope: Scope) -> tuple[dict[str, str], str | None]:
     """Headers by lowercase name, and the name of one that came twice though it decides something."""
-    headers: dict[str, str] = {}
+    lines = scope["headers"]
+    headers = {_KNOWN.get(name) or name.decode("latin-1"): value.decode("latin-1") for name, value in lines}
+    if len(headers) == len(lines):
+        return headers, None
+    headers.clear()
     twice: str | None = None
-    for raw_name, raw_value in scope["headers"]:
+    for raw_name, raw_value in lines:
         name = raw_name.decode("latin-1")
         if name in headers:
             if name in _SINGLE or name.startswith("mcp-param-"):
@@ -76,42 +82,33 @@ def read_headers(scope: Scope) -> tuple[dict[str, str], str | None]:
 
 
 async def read_body(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
-    """The whole body. Raises `Refused` when it is too large, too slow or broken off."""
+    """The whole body. Raises `Refused` when it is too large or broken off; who is too slow is cut off before that."""
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
-        raise Refused(413, f"the body is larger than {limit} bytes")
+        raise _too_large(limit)
     event = await receive()
-    _check_event(event)
+    _check(event)
     body: bytes = event.get("body", b"")
-    if not event.get("more_body"):
-        _check(body, limit)
-        return body
-    parts = bytearray(body)
-    while event.get("more_body"):
-        event = await _receive(receive)
-        parts += event.get("body", b"")
-        _check(parts, limit)
-    return bytes(parts)
-
-
-async def _receive(receive: Receive) -> MutableMapping[str, Any]:
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
+    if event.get("more_body"):
+        parts = bytearray(body)
+        while event.get("more_body") and len(parts) <= limit:
             event = await receive()
-    except TimeoutError:
-        raise Refused(408, "the body did not come in time", (b"connection", b"close")) from None
-    _check_event(event)
-    return event
+            _check(event)
+            parts += event.get("body", b"")
+        body = bytes(parts)
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
 
 
-def _check_event(event: MutableMapping[str, Any]) -> None:
+def _check(event: Event) -> None:
     if event["type"] != "http.request":
         raise Refused(400, "the body was broken off")
 
 
-def _check(body: bytes | bytearray, limit: int) -> None:
-    if len(body) > limit:
-        raise Refused(413, f"the body is larger than {limit} bytes", (b"connection", b"close"))
+def _too_large(limit: int) -> Refused:
+    text = exceeded("the body is too large", size(limit), "gateway.limits.body")
+    return Refused(413, text, (b"connection", b"close"))
 
 
 async def respond(
@@ -156,8 +153,32 @@ async def end_events(send: Send) -> None:
 
 
 def accepts(headers: dict[str, str]) -> tuple[bool, bool]:
-    """Whether the client takes plain JSON, and events."""
-    accept = headers.get("accept")
-    if accept is None or "*/*" in accept:
+    """Whether to answer with plain JSON, and whether events may come: who names events first wants them anyway."""
+    return _accepted(headers.get("accept"))
+
+
+_NEVER: Final = (0.0, 0)
+"""The weight of what is not taken."""
+
+
+@lru_cache(maxsize=16)
+def _accepted(accept: str | None) -> tuple[bool, bool]:
+    if accept is None:
         return True, True
-    return "application/json" in accept or "application/*" in accept, "text/event-stream" in accept
+    taken: dict[str, tuple[float, int]] = {}
+    for place, choice in enumerate(accept.lower().split(",")):
+        kind, _, parameters = choice.partition(";")
+        taken.setdefault(kind.strip(), (_weight(parameters), -place))
+    anything = taken.get("*/*", _NEVER)
+    json = max(taken.get("application/json", _NEVER), taken.get("application/*", _NEVER), anything)
+    events = max(taken.get("text/event-stream", _NEVER), taken.get("text/*", _NEVER), anything)
+    return json > _NEVER and json >= events, events > _NEVER
+
+
+def _weight(parameters: str) -> float:
+    """RFC 9110, section 12.4.2; what is none is 1."""
+    name, _, value = parameters.partition("=")
+    try:
+        return min(max(float(value), 0.0), 1.0) if name.strip() == "q" else 1.0
+    except ValueError:
+        return 1.0

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from mcpcompose.errors import McpComposeError
 from mcpcompose.orchestrator.forms import Form, Resolve, launch_forms
-from mcpcompose.orchestrator.loosening import Baseline, loosening_forms, rules
+from mcpcompose.orchestrator.loosening import Baseline, door_forms, loosening_forms, rules
 from mcpcompose.paths import ProjectPaths, private_folder
 from mcpcompose.spec.identity import Owner
 from mcpcompose.spec.project import Project
@@ -37,7 +37,7 @@ def forms(
 ) -> tuple[Form, ...]:
     """Everything in *project* that needs approval: host commands, wider containers, rules looser than *baseline*."""
     launch = launch_forms(project, variables=variables, digests=digests, home=home, resolve=resolve)
-    return (*launch, *loosening_forms(project, baseline))
+    return (*launch, *door_forms(project), *loosening_forms(project, baseline))
 
 
 def approvals_of(paths: ProjectPaths, owner: Owner) -> Approvals:

@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcpcompose.engine.base import Endpoint, Engine
-from mcpcompose.errors import ApprovalNeeded, FileProblems, InstanceMissing, McpComposeError, UsageError
+from mcpcompose.errors import ApprovalNeeded, FileProblems, McpComposeError, UsageError
 from mcpcompose.log import fields
 from mcpcompose.orchestrator.forms import Form
+from mcpcompose.orchestrator.instances import Instances
 from mcpcompose.orchestrator.observe import observe
 from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event, log_event
 from mcpcompose.orchestrator.reconcile import reconcile
 from mcpcompose.orchestrator.requests import ApplyRequest, ControllerStatus, Load, Preview, chosen
-from mcpcompose.orchestrator.restarts import Restart, Restarts
+from mcpcompose.orchestrator.restarts import Restarts
 from mcpcompose.orchestrator.round import Place, Ready, prepare, secret_files, unapproved
 from mcpcompose.orchestrator.rounds import Begun, Rounds, Scope
 from mcpcompose.orchestrator.serving import Serving
@@ -71,7 +72,10 @@ class Controller:
             engine_for=engine_for, serving=serving, place=place, clock=clock,
             wake=self._alarm.wake, moved=self._watch.use, let_go=let_go,
         )  # fmt: skip
-        self._restarts = Restarts(self._rounds.guard, self._run_again)
+        self._restarts = Restarts(self._rounds.guard)
+        self.instances = Instances(
+            self._rounds, self._restarts, lambda: None if self._down else self._good, self._alarm.wake
+        )
         self._good: Ready | None = None
         self._files: tuple[Path, ...] = ()
         self._problem: McpComposeError | None = None
@@ -116,7 +120,9 @@ class Controller:
             ready = await prepare(loaded, self._place, host=host, commands=self._commands, gate=False)
             engine = self._rounds.engine or self._engine_for(ready.project)
             observed = await observe(engine, ready.owner, ready.desired)
-            return Preview(reconcile(ready.desired, observed, only=request.servers), pending)
+            resting, held = frozenset(self._rounds.resting), self._rounds.copies.names
+            plan = reconcile(ready.desired, observed, only=request.servers, resting=resting, held=held)
+            return Preview(plan, pending)
 
     async def down(self, *, volumes: bool = False, on_event: OnEvent = ignore_event) -> Outcome:
         """Remove everything this owner has on the engine; until the next `apply`, rounds do nothing."""
@@ -150,6 +156,7 @@ class Controller:
             ready, names = self._known(servers)
             self._rounds.stopped |= names
             self._rounds.attended -= names
+            self._rounds.resting -= names
             finish = await self._begin(ready, Scope(names, names, on_event=on_event))
         # One that the supervisor is just starting again was not running when the round looked.
         await self._restarts.ended(names)
@@ -173,38 +180,7 @@ class Controller:
 
         An instance that is gone is made again; a server that is not declared or was stopped is refused.
         """
-        return await self._restarts.run(server)
-
-    async def _run_again(self, server: str, restart: Restart) -> Endpoint:
-        rounds = self._rounds
-        ready, engine = self._good, rounds.engine
-        if ready is None or not self._is_to_run(server):
-            raise InstanceMissing(f"server `{server}` is not to run")
-        spec = ready.instance(server)
-        if spec is None or engine is None:
-            return await ready.remote(server)
-        await engine.stop_instance(spec.name, spec.stop_grace_period)
-        values = await ready.values(spec.name)
-        try:
-            endpoint = await engine.start_instance(spec.name, values)
-        except InstanceMissing:
-            rounds.attended.discard(server)
-            self._alarm.wake()
-            raise
-        if restart.is_unwanted or not self._is_to_run(server):
-            await engine.stop_instance(spec.name, spec.stop_grace_period)
-            rounds.attended.discard(server)
-            self._alarm.wake()
-            raise InstanceMissing(f"server `{server}` is no longer to run")
-        rounds.attended.add(server)
-        rounds.errors.pop(server, None)
-        return endpoint
-
-    def _is_to_run(self, server: str) -> bool:
-        good = self._good
-        return (
-            not (self._down or server in self._rounds.stopped) and good is not None and server in good.project.servers
-        )
+        return await self.instances.restart(server)
 
     def status(self) -> ControllerStatus:
         """How the project is doing."""
@@ -295,6 +271,8 @@ class Controller:
         except ApprovalNeeded:
             self._pending = await unapproved(loaded, self._place)
             raise
+        if self._good is None:
+            self._rounds.declare_as_before(ready)
         if self._good is None or self._good.desired.names != ready.desired.names:
             await observe(self._engine_for(ready.project), ready.owner, ready.desired)
         return ready

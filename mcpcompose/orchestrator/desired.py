@@ -28,6 +28,7 @@ from mcpcompose.engine.base import (
     Stdio,
     VolumeSpec,
 )
+from mcpcompose.engine.subnets import PREFIX, prefix_for
 from mcpcompose.errors import FileProblems, Problem
 from mcpcompose.orchestrator.hashes import config_hash
 from mcpcompose.spec.identity import HASH_LABEL, Owner, instance_name, network_name, volume_name
@@ -77,9 +78,10 @@ def desired(
     launched = project.launched
     bare = {spec.server: spec for spec in bare_instances(project, owner, digests or {})}
     networks = tuple(_networks(project, owner))
-    internal = {network.server: network.internal for network in networks}
+    kinds = {network.server: (network.internal, prefix_for(network.instances)) for network in networks}
     instances = tuple(
-        _labelled(spec, internal.get(name, False), (keyed or {}).get(name, ("", ""))) for name, spec in bare.items()
+        _labelled(spec, kinds.get(name, (False, PREFIX)), (keyed or {}).get(name, ("", "")))
+        for name, spec in bare.items()
     )
     wanted = Desired(
         project=project.name,
@@ -132,8 +134,8 @@ def _instance(project: Project, owner: Owner, name: str, server: Server, digest:
     )
 
 
-def _labelled(spec: InstanceSpec, internal: bool, keyed: tuple[str, str]) -> InstanceSpec:
-    label = (HASH_LABEL, config_hash(spec, internal=internal, keyed=keyed))
+def _labelled(spec: InstanceSpec, network: tuple[bool, int], keyed: tuple[str, str]) -> InstanceSpec:
+    label = (HASH_LABEL, config_hash(spec, network=network, keyed=keyed))
     return replace(spec, labels=tuple(sorted((*spec.labels, label))))
 
 
@@ -211,7 +213,9 @@ def _networks(project: Project, owner: Owner) -> Iterator[NetworkSpec]:
         kind = "none" if server.process is not None else _network_kind(server)
         if kind in {"isolated", "open"}:
             labels = tuple(sorted(owner.labels(name).items()))
-            yield NetworkSpec(network_name(project.name, name), name, labels, internal=kind == "isolated")
+            instances = 1 if server.scope == "shared" else 1 + server.instances.limit
+            own = network_name(project.name, name)
+            yield NetworkSpec(own, name, labels, internal=kind == "isolated", instances=instances)
 
 
 def _volumes(project: Project, owner: Owner) -> tuple[VolumeSpec, ...]:

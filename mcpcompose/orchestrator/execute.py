@@ -14,6 +14,7 @@ from typing import Final
 
 from mcpcompose.engine.base import Engine
 from mcpcompose.errors import McpComposeError
+from mcpcompose.orchestrator.copies import Copies
 from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event, reason_of
 from mcpcompose.orchestrator.plan import (
     CreateInstance,
@@ -29,6 +30,7 @@ from mcpcompose.orchestrator.plan import (
 from mcpcompose.orchestrator.serving import Serving
 from mcpcompose.orchestrator.steps import Steps, Turns, ValuesOf
 from mcpcompose.orchestrator.work import Crew, Phase, Work, until_ended
+from mcpcompose.spec.identity import is_copy
 
 _BRINGS_UP: Final = (CreateInstance, StartInstance)
 
@@ -43,16 +45,18 @@ async def execute(
     on_event: OnEvent = ignore_event,
     *,
     guard: Guard | None = None,
+    copies: Copies | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Outcome:
     """
     Carry out *plan* to its end; what fails is in the outcome, and told to *serving*.
 
-    *values* gives the values of an instance by its name. *guard* is held around one server's steps.
+    *values* gives the values of an instance by its name. *guard* is held around one server's steps. *copies* that are
+    in use end before what they are copies of.
     """
     crew = Crew()
     steps = Steps(engine, values, serving, Turns(), clock=clock)
-    works = launch(plan, crew, Executor(steps, serving, guard), on_event=on_event)
+    works = launch(plan, crew, Executor(steps, serving, guard, copies), on_event=on_event)
     try:
         await until_ended(works)
     finally:
@@ -64,8 +68,11 @@ async def execute(
 class Executor:
     """Takes works from their first step to their last."""
 
-    def __init__(self, steps: Steps, serving: Serving, guard: Guard | None = None) -> None:
+    def __init__(
+        self, steps: Steps, serving: Serving, guard: Guard | None = None, copies: Copies | None = None
+    ) -> None:
         self._steps, self._serving, self._guard = steps, serving, guard or _unguarded
+        self._copies = copies
 
     async def carry_out(self, work: Work) -> None:
         """
@@ -85,12 +92,24 @@ class Executor:
                 await until_ended(work.before)
                 async with self._guard(work.server):
                     work.phase = Phase.WORKING
+                    await self._end_copies(work)
                     await self._change(work, others)
                 work.is_finished = True
         except Exception as error:
             if work.starts and (work.phase is Phase.WORKING or not work.ends):
                 self._serving.failed(work.server, reason_of(error))
             raise
+
+    async def _end_copies(self, work: Work) -> None:
+        """End the further instances of a server that ends (after their calls in flight), or that are to go alone."""
+        in_use = self._copies.of(work.server) if self._copies is not None else None
+        if self._copies is None or not in_use:
+            return
+        is_whole = any(not is_copy(name) for name in work.ending)
+        if is_whole:
+            await self._serving.detach(work.server)
+        if is_whole or in_use & work.ending:
+            await self._copies.end(work.server)
 
     async def _change(self, work: Work, steps: list[Step]) -> None:
         is_told = not work.ends

@@ -17,11 +17,12 @@ PARTS: Final = ("image", "command", "environment", "secret", "mounts", "network"
 """What can differ, in the order of the label; each is also the word of its cause."""
 
 
-def config_hash(spec: InstanceSpec, *, internal: bool, keyed: tuple[str, str]) -> str:
+def config_hash(spec: InstanceSpec, *, network: tuple[bool, int], keyed: tuple[str, str]) -> str:
     """
     The label's text for *spec*, whose own labels must not hold it yet.
 
-    *internal* says what kind of network it gets, *keyed* holds the digests of its variables and of its secrets.
+    *network* says whether its own has no way out, and its prefix; *keyed* holds the digests of its variables and of its
+    secrets.
     """
     variables, secrets = keyed
     parts: dict[str, Any] = {
@@ -30,7 +31,7 @@ def config_hash(spec: InstanceSpec, *, internal: bool, keyed: tuple[str, str]) -
         "environment": (spec.environment, variables),
         "secret": (spec.secret_files, secrets),
         "mounts": (spec.mounts, spec.hardening.tmpfs, spec.hardening.read_only),
-        "network": (spec.network, internal, spec.extra_hosts, spec.dns, spec.transport),
+        "network": (spec.network, network, spec.extra_hosts, spec.dns, spec.transport),
         "limits": (spec.hardening.cpus, spec.hardening.memory, spec.hardening.pids, spec.hardening.shm_size),
         "settings": (spec.user, spec.labels, spec.hardening, spec.unsafe),
     }

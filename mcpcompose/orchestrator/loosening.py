@@ -56,6 +56,17 @@ def loosening_forms(project: Project, before: Baseline | None) -> tuple[Form, ..
     )
 
 
+def door_forms(project: Project) -> tuple[Form, ...]:
+    """Who besides loopback may ask: a web page, or whoever gives this machine another name, is let as far as a token."""
+    gateway = project.gateway
+    doors = (("allowed_hosts", gateway.allowed_hosts), ("allowed_origins", gateway.allowed_origins))
+    return tuple(
+        form("wider gateway", key, [f"{name} (auth: {gateway.auth})" for name in sorted(names)])
+        for key, names in doors
+        if names
+    )
+
+
 def _profile(project: Project, name: str) -> dict[str, Any] | None:
     profile = project.profiles[name]
     if set(profile.servers) == set(project.servers) and not profile.tools:

@@ -31,6 +31,7 @@ from mcpcompose.spec.identity import HASH_LABEL, network_name
 
 NONE: Final[frozenset[str]] = frozenset()
 GONE: Final = "no longer declared"
+LEFT: Final = "left by an interrupted run"
 
 
 def reconcile(
@@ -42,15 +43,20 @@ def reconcile(
     stopped: frozenset[str] = NONE,
     skip: frozenset[str] = NONE,
     unattended: frozenset[str] = NONE,
+    resting: frozenset[str] = NONE,
+    held: frozenset[str] = NONE,
 ) -> Plan:
     """
     Plan how to get from *observed* to *desired*. No steps means: nothing to do.
 
     *refresh*: servers whose images are had anew first. *only*: leave every other server alone, strays included.
     *stopped*: servers that are not to run. *skip*: servers to leave alone in this round. *unattended*: servers that
-    ended by themselves and whose restart is the supervisor's.
+    ended by themselves and whose restart is the supervisor's. *resting*: servers that are stopped because nobody uses
+    them. *held*: names of further instances that are in use.
     """
-    comparison = _Comparison(desired, observed, refresh, stopped, unattended)
+    comparison = _Comparison(
+        desired, observed, refresh=refresh, stopped=stopped, unattended=unattended, resting=resting, held=held
+    )
     strays = [] if only is not None else [step for step in comparison.strays() if step.server not in skip]
     wanted = [spec for spec in desired.instances if (only is None or spec.server in only) and spec.server not in skip]
     steps = [step for spec in wanted for step in comparison.server(spec)]
@@ -89,13 +95,17 @@ class _Comparison:
         self,
         desired: Desired,
         observed: ObservedState,
+        *,
         refresh: frozenset[str],
         stopped: frozenset[str],
         unattended: frozenset[str],
+        resting: frozenset[str],
+        held: frozenset[str],
     ) -> None:
         self._desired = desired
         self._observed = observed
         self._refresh, self._stopped, self._unattended = refresh, stopped, unattended
+        self._resting, self._held = resting, held
         self._instances = {instance.name: instance for instance in observed.instances}
         self._images = dict(observed.images)
         self._pull = dict(desired.pull)
@@ -109,8 +119,10 @@ class _Comparison:
         kept = {network_name(self._desired.project, server): server for server in servers}
         gone: dict[str, str] = {}
         for instance in self._observed.instances:
+            if instance.server in servers and instance.name in self._held:
+                continue
             if instance.name not in declared:
-                yield from _removal(instance, GONE, 10.0)
+                yield from _removal(instance, LEFT if instance.server in servers else GONE, 10.0)
                 gone[network_name(self._desired.project, instance.server)] = instance.server
         for network in self._observed.networks:
             if network not in wanted and network not in kept:
@@ -120,8 +132,19 @@ class _Comparison:
     def server(self, spec: InstanceSpec) -> Iterator[Step]:
         """The steps of one declared server, in order."""
         found = self._instances.get(spec.name)
+        yield from self._outdated(spec)
         for operation, cause in self._operations(spec, found):
             yield Step(spec.server, operation, cause)
+
+    def _outdated(self, spec: InstanceSpec) -> Iterator[Step]:
+        """Remove further instances that are in use and no longer to be."""
+        for found in self._observed.instances:
+            if found.server == spec.server and found.name in self._held:
+                changed = self._changes(spec, found)
+                if spec.server in self._stopped:
+                    yield from _removal(found, "stopped on purpose", spec.stop_grace_period)
+                elif changed:
+                    yield from _removal(found, f"{' and '.join(changed)} changed", spec.stop_grace_period)
 
     def _operations(self, spec: InstanceSpec, found: ObservedInstance | None) -> Iterator[tuple[Operation, str]]:
         if spec.server in self._refresh and not isinstance(spec.source, HostCommand):
@@ -144,6 +167,8 @@ class _Comparison:
     def _running(self, spec: InstanceSpec, found: ObservedInstance) -> Iterator[tuple[Operation, str]]:
         """Make an instance that is as declared run and be held."""
         is_http = isinstance(spec.transport, Http)
+        if spec.server in self._resting:
+            return
         if found.running and not found.attached and is_http:
             yield ConnectInstance(spec.name), "attach lost"
         elif spec.server in self._unattended:
@@ -194,7 +219,7 @@ class _Comparison:
         if own in self._observed.networks:
             if wanted is not None and is_right:
                 return
-            yield RemoveNetwork(own), cause if cause != "not there yet" else "left by an interrupted run"
+            yield RemoveNetwork(own), cause if cause != "not there yet" else LEFT
         if wanted is not None:
             yield CreateNetwork(wanted), cause
 

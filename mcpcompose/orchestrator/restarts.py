@@ -1,5 +1,5 @@
 """
-Restarts that the supervisor asks for: each in a task of its own, which holds its server's guard to its end.
+Starts and stops that the supervisor asks for: each in a task of its own, which holds its server's guard to its end.
 
 So that a supervisor that is called off in the middle leaves nothing running that nobody holds.
 """
@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from mcpcompose.engine.base import Endpoint
 from mcpcompose.errors import EngineError
+
+Done = TypeVar("Done")
 
 _UNDOING: Final = 5.0
 """Seconds that a restart which is broken off gets for its end."""
@@ -29,24 +30,20 @@ class Restart:
 
 
 class Restarts:
-    """The restarts under way. *act* is one restart's work, done while *guard* is held."""
+    """The restarts under way, each done while *guard* is held."""
 
-    def __init__(
-        self,
-        guard: Callable[[str], AbstractAsyncContextManager[object]],
-        act: Callable[[str, Restart], Awaitable[Endpoint]],
-    ) -> None:
-        self._guard, self._act = guard, act
-        self._tasks: dict[asyncio.Task[Endpoint], Restart] = {}
+    def __init__(self, guard: Callable[[str], AbstractAsyncContextManager[object]]) -> None:
+        self._guard = guard
+        self._tasks: dict[asyncio.Task[Any], Restart] = {}
 
-    async def run(self, server: str) -> Endpoint:
+    async def run(self, server: str, act: Callable[[str, Restart], Awaitable[Done]]) -> Done:
         """
-        Restart *server*. Raises `McpComposeError`.
+        Let *act* start *server* again, or stop it. Raises `McpComposeError`.
 
         Cancelled before it has its turn, it does nothing; afterwards it goes on to its end, which *act* then undoes.
         """
         restart = Restart(server)
-        task = asyncio.create_task(self._one(restart), name=f"restart of {server}")
+        task = asyncio.create_task(self._one(restart, act), name=f"restart of {server}")
         self._tasks[task] = restart
         task.add_done_callback(self._over)
         try:
@@ -77,15 +74,15 @@ class Restarts:
         if late:
             await asyncio.wait(late, timeout=_UNDOING)
 
-    async def _one(self, restart: Restart) -> Endpoint:
+    async def _one(self, restart: Restart, act: Callable[[str, Restart], Awaitable[Done]]) -> Done:
         async with self._guard(restart.server):
             restart.has_begun = True
             try:
-                return await self._act(restart.server, restart)
+                return await act(restart.server, restart)
             except (OSError, ValueError) as error:
                 raise EngineError(f"`{restart.server}` could not be started: {error}") from error
 
-    def _over(self, task: asyncio.Task[Endpoint]) -> None:
+    def _over(self, task: asyncio.Task[Any]) -> None:
         del self._tasks[task]
         if not task.cancelled():
             task.exception()  # told to whoever waited; one that nobody waits for is no news

@@ -7,7 +7,7 @@ Everything that can be refused is refused here, before the engine is asked anyth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,10 @@ class LoadedFile(Protocol):
         """Everything that was read."""
 
 
+def _nothing(_engine: str) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a project runs: the owner's things, and what providers and rules need to know of this machine."""
@@ -55,6 +59,10 @@ class Place:
     """The key of the digests of values; it never leaves this machine."""
     protected: tuple[Path, ...] = ()
     """Host paths that no server may mount."""
+    launches: Path | None = None
+    """Where the launch identities are remembered from one start to the next."""
+    uses_engine: Callable[[str], None] = _nothing
+    """Told of the kind of engine that has answered, before anything is made on it."""
 
     def owner_of(self, project: Project) -> Owner:
         """The owner under the project's name, which may change with the file."""
@@ -79,13 +87,18 @@ class Ready:
 
     async def values(self, instance: str) -> Values:
         """The values of one instance."""
-        return await self.resolver.values(self.specs[instance], self.loaded.variables)
+        return await self.values_of(self.specs[instance])
+
+    async def values_of(self, spec: InstanceSpec) -> Values:
+        """The values of an instance like *spec*, whatever its name."""
+        return await self.resolver.values(spec, self.loaded.variables)
 
     async def remote(self, name: str) -> HttpEndpoint:
         """Where a remote server is reached."""
         server = self.project.servers[name]
         url = await self.resolver.url(name, server, self.loaded.variables)
-        return HttpEndpoint(url, await self.resolver.headers(name, server, self.loaded.variables))
+        headers = await self.resolver.headers(name, server, self.loaded.variables)
+        return HttpEndpoint(url, headers, sse=server.transport == "sse")
 
     def instance(self, server: str) -> InstanceSpec | None:
         """The instance of *server*."""
@@ -95,6 +108,10 @@ class Ready:
         """The launch identities by server; *images* are the ids of image references that are known."""
         ids = {server: images.get(image_reference(source)) for server, source in self.desired.images}
         return {name: fingerprint(server, image=ids.get(name)) for name, server in self.project.servers.items()}
+
+    def written(self) -> dict[str, str]:
+        """The launch identities as far as the file tells them: images by reference, builds by what they are made of."""
+        return self.fingerprints({reference: reference for reference in self.desired.references})
 
     def fingerprint_of(self, server: str, image: str) -> str:
         """The launch identity of *server* once its image is known."""

@@ -13,15 +13,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from mcpcompose.engine.base import Engine, InstanceSpec, ObservedState
-from mcpcompose.errors import McpComposeError, UsageError
+from mcpcompose.engine.base import Engine, ObservedState
+from mcpcompose.errors import InstanceMissing, McpComposeError, UsageError
 from mcpcompose.log import fields
+from mcpcompose.orchestrator.aims import aims_of, call_off, restarted
+from mcpcompose.orchestrator.copies import Copies
 from mcpcompose.orchestrator.execute import Executor, execute, launch, outcome_of, raise_broken
 from mcpcompose.orchestrator.observe import observe
 from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event
 from mcpcompose.orchestrator.patience import Patience
-from mcpcompose.orchestrator.plan import Plan, Step, StopInstance
+from mcpcompose.orchestrator.plan import Plan, Step
 from mcpcompose.orchestrator.reconcile import reconcile, teardown
+from mcpcompose.orchestrator.remembered import Remembered
 from mcpcompose.orchestrator.remotes import Remotes
 from mcpcompose.orchestrator.round import Place, Ready, image_ids
 from mcpcompose.orchestrator.serving import Serving
@@ -130,6 +133,7 @@ class Rounds:
         self._declared: tuple[Project, Mapping[str, str]] | None = None
         self._fingerprints: dict[str, str] = {}
         self._telling: asyncio.TimerHandle | None = None
+        self._remembered = Remembered(place.launches)
         self._remotes = Remotes(serving)
         self._turns = Turns()
         self._crew = Crew(self._ended)
@@ -139,6 +143,9 @@ class Rounds:
         self.errors: dict[str, McpComposeError] = {}
         self.stopped = _NONE
         self.attended: set[str] = set()
+        self.resting: set[str] = set()
+        """Servers that were stopped because nobody used them."""
+        self.copies = Copies(self._to_copy, self.guard, self._turns, wake)
         self.count = 0
 
     def want(self, servers: frozenset[str]) -> None:
@@ -157,12 +164,17 @@ class Rounds:
         self._keep_only(ready)
         # Before the engine is asked: what ends while it answers is not in its answer.
         joined, left, busy = self._review(ready, scope)
+        held = self.copies.names
         observed = await observe(engine, ready.owner, ready.desired)
+        held |= self.copies.names
+        self.copies.strays = {found.name for found in observed.instances} - held
+        self.copies.is_open = True
+        self._place.uses_engine(ready.project.engine)
         self._declare(ready, ready.fingerprints(image_ids(observed)))
         self._place.approvals.record(ready.project)
-        plan = self._plan(ready, observed, scope, busy)
+        plan = self._plan(ready, observed, scope, busy, held)
         executor = self._executor(ready, engine)
-        begun = launch(plan, self._crew, executor, aims=_aims(ready, self.stopped), on_event=scope.on_event)
+        begun = launch(plan, self._crew, executor, aims=aims_of(ready, self.stopped), on_event=scope.on_event)
         for work in begun:
             self._desired_by[work.key] = ready
         remote = self._begin_remotes(ready, scope)
@@ -171,6 +183,11 @@ class Rounds:
         steps = (*(step for work in joined for step in work.steps), *(s for s in plan.steps if id(s) in taken))
         return Begun(Plan(steps, plan.after), works, tuple(work for work in left if scope.heeds(work.server)))
 
+    def declare_as_before(self, ready: Ready) -> None:
+        """Let lists of before be served at once, while the engine is only being asked which images there are."""
+        if remembered := self._remembered.of(ready.written()):
+            self._declare_now(ready.project, {**ready.fingerprints({}), **remembered})
+
     async def down(self, *, volumes: bool, on_event: OnEvent) -> Outcome:
         """Remove everything this owner has; what is under way ends first."""
         for work in self._crew.under_way.values():
@@ -178,10 +195,12 @@ class Rounds:
         await self._crew.wind_down()
         await self._remotes.drop_all()
         self.attended.clear()
+        self.resting.clear()
         return await self._tear_down(volumes=volumes, on_event=on_event) if self.engine else Outcome()
 
     async def close(self, patience: float) -> None:
         """End everything that is under way; what has begun to change something gets *patience* seconds."""
+        await self.copies.close(patience)
         await self._crew.close(patience)
         if self._telling is not None:
             self._telling.cancel()
@@ -199,7 +218,7 @@ class Rounds:
 
         Work that leads elsewhere and has changed nothing yet is called off.
         """
-        aims = _aims(ready, self.stopped)
+        aims = aims_of(ready, self.stopped)
         joined: list[Work] = []
         left: list[Work] = []
         for key, work in self._crew.under_way.items():
@@ -214,7 +233,7 @@ class Rounds:
                     joined.append(work)
             else:
                 left.append(work)
-                _call_off(work, aims.get(key))
+                call_off(work, aims.get(key))
         return joined, left, frozenset(self._crew.under_way)
 
     def _ended(self, work: Work) -> None:
@@ -231,6 +250,7 @@ class Rounds:
             else:
                 self.errors.pop(work.server, None)
                 self.attended |= {work.server} if work.starts else set()
+                self.resting -= {work.server} if work.starts else set()
         if work.was_looked_past or not work.is_finished:
             self._wake()
 
@@ -238,14 +258,23 @@ class Rounds:
         """Forget what was about servers that are no longer declared."""
         declared = ready.project.servers.keys()
         self.attended &= declared
+        self.resting &= declared
         self.errors = {server: error for server, error in self.errors.items() if server in declared}
+
+    def _to_copy(self, server: str) -> tuple[Ready, Engine]:
+        if self._ready is None or self.engine is None or server in self.stopped:
+            raise InstanceMissing(f"server `{server}` is not to run")
+        return self._ready, self.engine
 
     # --- one round ------------------------------------------------------------------------------------------------
 
-    def _plan(self, ready: Ready, observed: ObservedState, scope: Scope, busy: frozenset[str]) -> Plan:
+    def _plan(
+        self, ready: Ready, observed: ObservedState, scope: Scope, busy: frozenset[str], held: frozenset[str]
+    ) -> Plan:
         stops: list[Step] = []
+        resting = frozenset(self.resting - scope.restart)
         if scope.restart:
-            stops, observed = _restarted(ready, observed, scope.restart - busy)
+            stops, observed = restarted(ready, observed, scope.restart - busy)
         plan = reconcile(
             ready.desired,
             observed,
@@ -254,6 +283,8 @@ class Rounds:
             stopped=self.stopped,
             skip=busy | (self.patience.waiting(ready.desired) - scope.asked),
             unattended=frozenset(self.attended - scope.asked),
+            resting=resting,
+            held=held,
         )
         return Plan((*stops, *plan.steps), plan.after)
 
@@ -261,7 +292,7 @@ class Rounds:
         # Before one is attached, so that its lists are kept under the right identity.
         tell = self._tell_had
         steps = Steps(engine, ready.values, self._serving, self._turns, self._image_had, self._clock, tell)
-        return Executor(steps, self._serving, self.guard)
+        return Executor(steps, self._serving, self.guard, self.copies)
 
     def _begin_remotes(self, ready: Ready, scope: Scope) -> list[Work]:
         begun: list[Work] = []
@@ -294,8 +325,13 @@ class Rounds:
             self._telling.cancel()
             self._telling = None
         if self._ready is not None and self._declared != (self._ready.project, self._fingerprints):
-            self._declared = (self._ready.project, self._fingerprints)
-            self._serving.declare(*self._declared)
+            self._declare_now(self._ready.project, self._fingerprints)
+            self._remembered.keep(self._ready.written(), self._fingerprints)
+
+    def _declare_now(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+        self._declared = None  # what cannot be declared is declared again by the next round
+        self._serving.declare(project, fingerprints)
+        self._declared = (project, fingerprints)
 
     async def _moved_to(self, ready: Ready, on_event: OnEvent) -> Engine:
         """The engine of *ready*; what runs on another one, or under another name, comes down first."""
@@ -304,6 +340,7 @@ class Rounds:
             await self._crew.wind_down()
             await self._tear_down(volumes=False, on_event=on_event)
             self.attended.clear()
+            self.resting.clear()
             if before is not engine:
                 await self._let_go(before)
         self.use(engine, ready.owner)
@@ -313,6 +350,7 @@ class Rounds:
         engine = self.engine
         if engine is None:
             return Outcome()
+        self.copies.is_open = False
         observed = await engine.observe(self._owner, frozenset(), frozenset())
         specs = self._ready.desired.instances if self._ready else ()
         plan = teardown(observed, volumes=volumes, grace={spec.server: spec.stop_grace_period for spec in specs})
@@ -320,44 +358,9 @@ class Rounds:
         async def no_values(name: str) -> Any:
             raise UsageError(f"`{name}` is being removed")
 
-        return await execute(plan, engine, no_values, self._serving, on_event, guard=self.guard)
-
-
-@dataclass(frozen=True, slots=True)
-class _Aim:
-    """What a server is to become."""
-
-    spec: InstanceSpec
-    runs: bool
-
-
-def _aims(ready: Ready, stopped: frozenset[str]) -> dict[str, _Aim]:
-    """The aims of all servers that have instances; the others' is to be gone."""
-    return {spec.server: _Aim(spec, spec.server not in stopped) for spec in ready.desired.instances}
-
-
-def _call_off(work: Work, aim: _Aim | None) -> None:
-    """End *work*, which leads elsewhere, unless it has changed something; an image that is still wanted is kept."""
-    if work.phase is Phase.WORKING:
-        return
-    if aim is not None and aim.runs and work.has_image(aim.spec.source) and not work.is_cancelled:
-        work.is_outdated = True
-    else:
-        work.cancel()
-
-
-def _restarted(ready: Ready, observed: ObservedState, servers: frozenset[str]) -> tuple[list[Step], ObservedState]:
-    """The steps that stop *servers*, and what the engine will say after them."""
-    specs = {spec.name: spec for spec in ready.desired.instances if spec.server in servers}
-    stopping = [found for found in observed.instances if found.name in specs and found.running]
-    steps = [
-        Step(found.server, StopInstance(found.name, specs[found.name].stop_grace_period), "restart asked for")
-        for found in stopping
-    ]
-    after = tuple(
-        replace(found, running=False, attached=False) if found in stopping else found for found in observed.instances
-    )
-    return steps, replace(observed, instances=after)
+        outcome = await execute(plan, engine, no_values, self._serving, on_event, guard=self.guard, copies=self.copies)
+        await self.copies.end()
+        return outcome
 
 
 async def _finished(work: Work, acting: Any) -> None:

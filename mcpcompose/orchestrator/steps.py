@@ -31,8 +31,9 @@ from mcpcompose.orchestrator.plan import (
 )
 from mcpcompose.orchestrator.serving import Serving
 from mcpcompose.orchestrator.work import Work
+from mcpcompose.spec.identity import is_copy
 
-DEGREE: Final = 16
+DEGREE: Final = 24
 """How many engine calls run at once."""
 IMAGES: Final = 8
 """How many images are had at once; they have a bound of their own so that slow ones hold up nobody."""
@@ -175,7 +176,8 @@ class Steps:
                 self._before_attach()
                 await self._serving.attach(work.server, endpoint)
             case StopInstance() | RemoveInstance():
-                await self._serving.detach(work.server)
+                if not is_copy(operation.name):
+                    await self._serving.detach(work.server)
                 async with self._turns.stops:
                     await self._end(operation)
             case _:

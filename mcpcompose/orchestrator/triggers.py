@@ -15,7 +15,7 @@ from typing import Any, Final
 from mcpcompose.engine.base import Engine
 from mcpcompose.errors import McpComposeError
 from mcpcompose.log import fields
-from mcpcompose.spec.identity import Owner
+from mcpcompose.spec.identity import Owner, is_copy
 
 _log: Final = logging.getLogger(__name__)
 _LONGEST_PAUSE: Final = 30.0
@@ -85,7 +85,7 @@ class EngineWatch:
         try:
             async for event in engine.events(owner):
                 heard = True
-                if event.action != "started":
+                if event.action != "started" and not is_copy(event.instance):
                     self._alarm.wake()
         except McpComposeError as error:
             _log.warning("engine events ended", extra=fields(reason=error.message))

@@ -78,6 +78,11 @@ class Work:
         """What ran before, or may have, ends by it."""
         return any(isinstance(step.operation, _ENDS) for step in self.steps)
 
+    @property
+    def ending(self) -> frozenset[str]:
+        """The names of the instances that end by it."""
+        return frozenset(step.operation.name for step in self.steps if isinstance(step.operation, _ENDS))
+
     def has_image(self, source: object) -> bool:
         """It is getting the image of *source* just now."""
         wanted: list[ImageSource] = [s.operation.source for s in self.steps if isinstance(s.operation, EnsureImage)]

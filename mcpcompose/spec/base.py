@@ -13,9 +13,13 @@ Value = TypeVar("Value")
 
 
 class Model(BaseModel):
-    """One mapping of the file. Unknown keys are errors; `x-*` keys are dropped by the loader."""
+    """
+    One mapping of the file. Unknown keys are errors; `x-*` keys are dropped by the loader.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    The text below a field describes it in the JSON Schema (`config.schema`); no start-up pays for reading it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def canonical(self) -> str:
         """The model as JSON with sorted keys: the same model, the same text."""

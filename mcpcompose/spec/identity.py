@@ -45,6 +45,11 @@ def instance_name(project: str, server: str, number: int = 1) -> str:
     return f"{project}-{server}-{number}"
 
 
+def is_copy(instance: str) -> bool:
+    """Whether this is the name of a further instance of a server, beside the first."""
+    return instance.rpartition("-")[2] != "1"
+
+
 def network_name(project: str, server: str) -> str:
     """The name of a server's own network."""
     return f"{project}-{server}"

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mcpcompose.spec.base import Model, Names
+from mcpcompose.spec.limits import GatewayTimeouts, Limits
 from mcpcompose.spec.secret import SecretSources
 from mcpcompose.spec.server import Server
-from mcpcompose.spec.values import PlainName, ProjectName, ServerName, Size
+from mcpcompose.spec.values import HostName, PlainName, ProjectName, ServerName, WebOrigin
 
 EngineKind = Literal["docker", "process"]
 
@@ -31,15 +32,6 @@ class Client(Model):
     """The profile that its token is bound to."""
 
 
-class Limits(Model):
-    """Sizes the gateway accepts."""
-
-    body: Size = 16 << 20
-    """The largest request of a client."""
-    result: Size = 64 << 20
-    """The largest message of a server."""
-
-
 class Gateway(Model):
     """The one endpoint of the project."""
 
@@ -49,8 +41,14 @@ class Gateway(Model):
     """The port; default: a free one, chosen at the first `up` and remembered."""
     auth: Literal["token", "none"] | Names[Any] = "token"
     """`token`: one per client; `none`: whoever reaches the port; `{jwt: …}` is not supported yet."""
+    allowed_hosts: Annotated[tuple[HostName, ...], Field(max_length=64)] = ()
+    """Names in the `Host` header that are served, besides loopback's; with a port only at that port."""
+    allowed_origins: Annotated[tuple[WebOrigin, ...], Field(max_length=64)] = ()
+    """Web pages that may ask, by the `Origin` header, besides loopback's: `https://app.example`."""
     limits: Limits = Limits()
-    """Sizes and counts the gateway accepts."""
+    """What clients may send and hold."""
+    timeouts: GatewayTimeouts = GatewayTimeouts()
+    """How long clients may take."""
 
 
 class Runners(Model):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from mcpcompose.spec.base import Model, Names
+from mcpcompose.spec.limits import ServerLimits, Timeouts
 from mcpcompose.spec.secret import SecretUse
 from mcpcompose.spec.values import AlsoWritten, Duration, Flag, ServerName, Size, Template
 
@@ -64,17 +65,19 @@ class Tools(Model):
     """Other descriptions by tool (not supported yet)."""
 
 
-class Timeouts(Model):
-    """Time limits of one server."""
+class Instances(Model):
+    """How many instances a server with a `scope` other than `shared` may have."""
 
-    connect: Duration = 10.0
-    """Until a connection to an HTTP server stands."""
-    start: Duration = 60.0
-    """Until the server has answered its handshake."""
-    call: Duration = 60.0
-    """How long a call may be silent; progress starts it anew."""
-    total: Duration = 1800.0
-    """How long a call may take at all."""
+    limit: Annotated[int, Field(ge=1, le=256)] = 16
+    """How many may exist at once, beside the shared one; who comes later waits for one, at most `timeouts.start`."""
+    warm: Annotated[int, Field(ge=0, le=64)] = 0
+    """How many to keep started ahead of need; they count."""
+
+    @model_validator(mode="after")
+    def _warm_is_within_limit(self) -> Instances:
+        if self.warm > self.limit:
+            raise ValueError(f"`warm` ({self.warm}) is more than `limit` ({self.limit})")
+        return self
 
 
 def _items(value: Any) -> Any:
@@ -186,7 +189,7 @@ class Server(Model):
     entrypoint: Words | None = None
     """The container's entry point instead of the image's."""
     transport: Literal["stdio", "http", "sse"] | TransportHttp | None = None
-    """How to speak to it: `stdio` (default for what is launched), or `{http: {port, path}}`; a `url` speaks `http`."""
+    """How to speak to it: `stdio` (default), or `{http: {port, path}}`; to a `url` `http` (default), or `sse`."""
     headers: Items = Field(default_factory=dict)
     """Headers sent to a `url`; `${secret:name}` is allowed here."""
     era: Literal["auto", "legacy", "modern"] = "auto"
@@ -266,10 +269,14 @@ class Server(Model):
     """Servers to start before it."""
     timeouts: Timeouts = Timeouts()
     """Its time limits."""
+    limits: ServerLimits = ServerLimits()
+    """What it accepts, may send, and may hold."""
     scope: Literal["shared", "client", "session", "call"] = "shared"
-    """Who shares an instance; only `shared` for now."""
-    idle_timeout: Duration | None = None
-    """Stop it when unused (not supported yet)."""
+    """Who shares an instance: all, the sessions of one client, one session, or nobody (one for each call)."""
+    instances: Instances = Instances()
+    """How many instances it may have when its `scope` is not `shared`."""
+    idle_timeout: Annotated[Duration, Field(gt=0)] | None = None
+    """Stop it after so long without a call, and start it on the next one; default: never."""
     healthcheck: Names[Any] | None = None
     """A health check (not supported yet)."""
     extends: str | Names[str] | None = None
@@ -299,4 +306,16 @@ class Server(Model):
         return self.url is not None
 
 
-__all__ = ["SOURCES", "Build", "HttpTransport", "Server", "ServerName", "Timeouts", "Tools", "TransportHttp", "Volume"]
+__all__ = [
+    "SOURCES",
+    "Build",
+    "HttpTransport",
+    "Instances",
+    "Server",
+    "ServerLimits",
+    "ServerName",
+    "Timeouts",
+    "Tools",
+    "TransportHttp",
+    "Volume",
+]

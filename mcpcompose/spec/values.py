@@ -89,6 +89,12 @@ Flag = Annotated[bool, BeforeValidator(parse_flag)]
 ServerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
 ProjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 PlainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+HostName = Annotated[
+    str, StringConstraints(pattern=r"^([a-z0-9_]([a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?$")
+]
+"""What a `Host` header says, in lower case."""
+WebOrigin = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]{0,31}://[a-z0-9_.\[\]:-]{1,255}$")]
+"""What an `Origin` header says, in lower case."""
 
 Template = str
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mcpcompose.engine.base import Endpoint
 
@@ -31,6 +31,8 @@ class State(StrEnum):
     READY = "ready"
     FAILED = "failed"
     """It does not serve; `reason` says why, and it may be tried again."""
+    IDLE = "idle"
+    """Stopped because nobody used it; the next call starts it."""
     STOPPED = "stopped"
     """Stopped on purpose."""
 
@@ -56,7 +58,8 @@ class ServerLists:
     """
     Everything a server offers, as parsed JSON objects with the server's own names and unknown fields kept.
 
-    *info* is its `serverInfo`, *capabilities* its own.
+    *info* is its `serverInfo`, *capabilities* its own. *beside* has what else stood in the results the lists came in
+    (`ttlMs`, `cacheScope`, `_meta`, and what nobody knows), by our field; None when that may be true no longer.
     """
 
     tools: tuple[dict[str, Any], ...] = ()
@@ -66,6 +69,7 @@ class ServerLists:
     instructions: str | None = None
     info: dict[str, Any] | None = None
     capabilities: dict[str, Any] | None = None
+    beside: dict[str, dict[str, Any]] | None = None
 
 
 def readable(text: str) -> str:
@@ -73,6 +77,19 @@ def readable(text: str) -> str:
     return "".join(
         c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text[:_LONGEST]
     )
+
+
+class Instances(Protocol):
+    """What the supervisor asks of whoever runs instances. All raise `McpComposeError`."""
+
+    async def start_copy(self, server: str) -> tuple[str, Endpoint]:
+        """Start a further instance of *server*, and name it."""
+
+    async def stop_copy(self, server: str, copy: str) -> None:
+        """Stop and remove a further instance; what is gone is success."""
+
+    async def rest(self, server: str) -> None:
+        """Stop the instance because nobody uses it; that is as it should be until it is restarted."""
 
 
 Restart = Callable[[str], Awaitable[Endpoint]]

@@ -45,8 +45,10 @@ def _inflated(inflate: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:
         raise BodyTooLarge(f"answered with a broken compression: {error}") from error
 
 
-def advice(status: int) -> str:
+def advice(status: int, *, sse: bool = False) -> str:
     """What a person may do about an HTTP status."""
     if status in {401, 403}:
         return ": it wants credentials, see `headers`"
+    if status == httpx2.codes.METHOD_NOT_ALLOWED and not sse:
+        return ": is the path right, and does it need `transport: sse`?"
     return ": is the path right?" if status in {404, 405} else ""

@@ -1,5 +1,5 @@
 """
-One request on its way to a server, and what comes back.
+One request on its way to a server, and what comes back: notes, questions to the client, an answer.
 
 No task and no queue of its own: whoever has the answer calls `finish`, whoever waits is woken.
 """
@@ -7,11 +7,16 @@ No task and no queue of its own: whoever has the answer calls `finish`, whoever 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+
+from mcpcompose.spec.limits import exceeded
+from mcpcompose.upstream.allowance import UNSAID, Allowance, Gauge
+from mcpcompose.upstream.levels import MESSAGE, wants
 
 if TYPE_CHECKING:
     from mcpcompose.upstream.base import Era
@@ -20,18 +25,73 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 CANCELLED: Final = -32800
-_NOTES: Final = 1024
-_NOTE_BYTES: Final = 1 << 20
-"""Notifications kept for one call, and their bytes; a server that sends more before anyone reads loses the rest."""
+QUIET: Final = 15.0
+"""Seconds without a word after which a client is shown a sign of life."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """What a server answered: *result* or *error*, as the JSON bytes that came; *era* is the server's."""
 
     result: bytes | None = None
     error: bytes | None = None
     era: Era | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """
+    For whom a call is: the client, its session (handshake revisions), and what it said it can do.
+
+    *capabilities* are the client's own, as it sent them; *modern* says which era it speaks.
+    """
+
+    client: str
+    session: str | None = None
+    modern: bool = False
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, Any] | None = None
+    level: str | None = None
+    """The least severe log messages it wants; None when it did not say."""
+
+
+class Ask:
+    """
+    A question of a server to the client of a call, such as `elicitation/create`: *params* as the bytes that came.
+
+    Only the first answer counts. Who shows it to a client sets *withdrawn*, which is told when nobody waits any more.
+    """
+
+    __slots__ = ("_answered", "done", "method", "params", "withdrawn")
+
+    def __init__(self, method: str, params: bytes, answered: Callable[[Reply], None]) -> None:
+        self.method = method
+        self.params = params
+        self.done = False
+        self.withdrawn: Callable[[], None] | None = None
+        self._answered = answered
+
+    def answer(self, reply: Reply) -> None:
+        """The client's answer, or ours in its place."""
+        if not self.done:
+            self.done = True
+            self._answered(reply)
+
+    def withdraw(self) -> None:
+        """The server, or the end of the call, makes an answer useless."""
+        if not self.done:
+            self.done = True
+            if self.withdrawn is not None:
+                self.withdrawn()
+
+    def abandon(self) -> None:
+        """The call it belongs to is over: nobody will answer, and the server need not wait."""
+        if not self.done:
+            self.withdraw()
+            self._answered(failure(CANCELLED, "the call is over"))
+
+
+Note = tuple[str, bytes] | Ask
+"""What comes before the result: a notification's method and params, or a question."""
 
 
 def failure(code: int, message: str, data: dict[str, Any] | None = None) -> Reply:
@@ -53,21 +113,31 @@ class Call:
 
     *params* are the client's, without the keys of the modern envelope, which are in *envelope*; *progress_token*
     is the client's own, as JSON bytes. *idle* and *total* limit how long it may be silent, and take at all.
+    *origin* is None for requests of our own. *driver* may take an answer that asks for more, and go on.
     """
 
     __slots__ = (
+        "_asks",
         "_gone",
         "_note_bytes",
         "_waiter",
+        "allowance",
         "deadline",
+        "driver",
         "envelope",
+        "gauges",
         "idle",
         "last",
         "method",
         "notes",
+        "nudged",
+        "origin",
         "params",
+        "pause",
         "progress_token",
+        "repeated",
         "reply",
+        "since",
         "total",
     )
 
@@ -78,6 +148,8 @@ class Call:
         *,
         envelope: dict[str, Any] | None = None,
         progress_token: bytes | None = None,
+        origin: Origin | None = None,
+        driver: Driver | None = None,
         idle: float | None = 60.0,
         total: float | None = 1800.0,
     ) -> None:
@@ -85,41 +157,94 @@ class Call:
         self.params = params
         self.envelope = envelope
         self.progress_token = progress_token
+        self.origin = origin
+        self.driver = driver
         self.idle = idle
         self.total = total
+        self.since = monotonic()
+        self.nudged = self.repeated = False
+        self.allowance: Allowance = UNSAID
+        self.gauges: tuple[Gauge, ...] = ()
         self.deadline: float | None = None
         self.last: float | None = None
         self.reply: Reply | None = None
-        self.notes: list[tuple[str, bytes]] = []
+        self.notes: list[Note] = []
+        self.pause: int | None = None
         self._note_bytes = 0
+        self._asks: list[Ask] = []
         self._waiter: asyncio.Future[None] | None = None
         self._gone: Callable[[Call, str], None] | None = None
 
     def began(self, now: float, gone: Callable[[Call, str], None]) -> None:
         """It is with a server now; *gone* is told when nobody wants the answer any more."""
         self._gone = gone
-        if self.total is not None:
+        if self.total is not None and self.last is None:
             self.last = now + self.total
         self.renewed(now)
 
     def renewed(self, now: float) -> None:
-        """The server showed that it is at work."""
+        """The server showed that it is at work; while a question of it is open, people have their time."""
         if self.idle is not None:
-            self.deadline = now + self.idle if self.last is None else min(now + self.idle, self.last)
+            idle = self.idle if not self._asks else max(self.idle, self.allowance.parked)
+            self.deadline = now + idle if self.last is None else min(now + idle, self.last)
+
+    def asked(self, ask: Ask, now: float) -> None:
+        """The server wants to know something of the client before it answers."""
+        self._asks = [one for one in self._asks if not one.done]
+        if self.reply is not None:
+            ask.withdraw()
+        elif len(self._asks) >= self.allowance.limits.questions:
+            key = self.allowance.key("questions")
+            text = exceeded("too many questions are open", self.allowance.limits.questions, key)
+            ask.answer(failure(INTERNAL_ERROR, text))
+        else:
+            self._asks.append(ask)
+            self.notes.append(ask)
+            self.renewed(now)
+            self._wake()
+
+    def open_asks(self) -> list[Ask]:
+        """The questions that are not answered."""
+        self._asks = [one for one in self._asks if not one.done]
+        return self._asks
 
     def note(self, method: str, params: bytes) -> None:
-        """The server said something before the result."""
-        if self.reply is None and len(self.notes) < _NOTES and self._note_bytes + len(params) <= _NOTE_BYTES:
-            self._note_bytes += len(params)
+        """The server said something before the result; what nobody reads is lost when it is too much."""
+        limits = self.allowance.limits
+        size = self._note_bytes + len(params)
+        if method == MESSAGE and not wants(self.origin, params):
+            return
+        if self.reply is None and len(self.notes) < limits.notes and size <= limits.notes_size:
+            self._note_bytes = size
             self.notes.append((method, params))
             self._wake()
 
-    def finish(self, reply: Reply) -> None:
-        """Only the first answer counts."""
+    def paused(self, retry: int, now: float) -> None:
+        """The server closed the answer's stream and wants to be asked for the rest in *retry* milliseconds."""
         if self.reply is None:
-            self.reply = reply
-            self._gone = None
+            self.pause = retry
+            self.renewed(now + retry / 1000)
             self._wake()
+
+    def take_pause(self) -> int | None:
+        """How long the server wants to be left alone, told once."""
+        pause, self.pause = self.pause, None
+        return pause
+
+    def finish(self, reply: Reply) -> None:
+        """Only the first answer counts; the driver may go on instead."""
+        if self.reply is not None or (self.driver is not None and self.driver(self, reply)):
+            return
+        self.reply = reply
+        self._gone = None
+        for gauge in self.gauges:
+            gauge.held -= 1
+        self.gauges = ()
+        if self._asks:
+            asks, self._asks = self._asks, []
+            for ask in asks:
+                ask.abandon()
+        self._wake()
 
     def cancel(self, reason: str = "cancelled by the client") -> None:
         """Nobody wants the answer any more."""
@@ -128,19 +253,26 @@ class Call:
     def give_up(self, reply: Reply, reason: str) -> None:
         """Answer in the server's place, and let the server know."""
         gone = self._gone
+        self.driver = None
         if self.reply is None:
             self.finish(reply)
             if gone is not None:
                 gone(self, reason)
 
-    def take_notes(self) -> list[tuple[str, bytes]]:
-        """What came before the result since the last look."""
+    def nudge(self, now: float) -> None:
+        """Let who waits for the first word of the server show a sign of life, once it is `QUIET` seconds late."""
+        if not self.nudged and now - self.since > QUIET:
+            self.nudged = True
+            self._wake()
+
+    def take_notes(self) -> list[Note]:
+        """What came before the result since the last look, in order."""
         notes, self.notes = self.notes, []
         self._note_bytes = 0
         return notes
 
     async def news(self, seconds: float | None = None) -> bool:
-        """Wait until there is an answer or a note; False after *seconds* without any."""
+        """Wait until there is an answer or a note; False after *seconds* without any, or after a nudge."""
         if self._told():
             return True
         loop = asyncio.get_running_loop()
@@ -155,11 +287,13 @@ class Call:
         return self._told()
 
     async def answer(self) -> Reply:
-        """Wait for the answer; notes are dropped. Cancelled with the one who waits."""
+        """Wait for the answer; notes are dropped, questions refused. Cancelled with the one who waits."""
         try:
             while self.reply is None:
                 await self.news()
-                self.take_notes()
+                for note in self.take_notes():
+                    if isinstance(note, Ask):
+                        note.answer(failure(METHOD_NOT_FOUND, f"`{note.method}` cannot be answered here"))
         except asyncio.CancelledError:
             self.cancel("given up")
             raise
@@ -172,3 +306,7 @@ class Call:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+Driver = Callable[[Call, Reply], bool]
+"""Takes an answer that is not the last word, and goes on with the call; False for one that is."""

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mcpcompose.upstream.base import Era, ServerLists
-from mcpcompose.upstream.call import Call
+from mcpcompose.upstream.call import Ask, Call
 
 
 @dataclass(slots=True)
 class Watcher:
     """Whom a connection tells what belongs to no call."""
 
-    notified: Callable[[str], None]
-    """The server sent a notification of this method, such as `notifications/tools/list_changed`."""
+    notified: Callable[[str, bytes], None]
+    """The server sent a notification: its method, such as `notifications/tools/list_changed`, and its params."""
     lost: Callable[[str], None]
     """Nothing more will come, and why."""
+    asked: Callable[[Ask], None] | None = None
+    """The server asks something that belongs to no call; None when nobody can answer."""
+    renewed: Callable[[], None] = lambda: None
+    """The server lost what it remembered of the conversation, which goes on."""
 
 
 class Connection(Protocol):
@@ -30,7 +34,7 @@ class Connection(Protocol):
     def begin(self, call: Call) -> None:
         """Send *call*; it is finished later, or at once when that fails. Never raises."""
 
-    def notify(self, method: str) -> None:
+    def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         """Send a notification."""
 
     def expire(self, call: Call) -> None:
@@ -56,10 +60,24 @@ async def ask(
     return call
 
 
+def sweep(connection: Connection, now: float) -> None:
+    """Give up what took too long, and let those who wait for a first word show a sign of life."""
+    for call in tuple(connection.pending.values()):
+        if call.deadline is not None and call.deadline <= now:
+            connection.expire(call)
+        else:
+            call.nudge(now)
+
+
 def unreachable(connection: Connection) -> str | None:
     """Why it cannot even be connected to, where it is connected to."""
     why: str | None = getattr(connection, "unreachable", None)
     return why
+
+
+def listens(connection: Connection) -> bool:
+    """Whether anybody was there; one that broke an exchange off may yet take another kind of request."""
+    return not getattr(connection, "is_away", False)
 
 
 def garbage(connection: Connection) -> str:

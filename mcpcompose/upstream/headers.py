@@ -17,7 +17,14 @@ METHOD: Final = "mcp-method"
 NAME: Final = "mcp-name"
 SESSION: Final = "mcp-session-id"
 PARAM_PREFIX: Final = "mcp-param-"
-NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAMED: Final = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 """Which member of the params `Mcp-Name` repeats, by method."""
 ANNOTATION: Final = "x-mcp-header"
 

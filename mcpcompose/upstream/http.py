@@ -11,26 +11,29 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx2
 
 from mcpcompose.engine.base import HttpEndpoint
+from mcpcompose.spec.limits import exceeded, size
+from mcpcompose.upstream.allowance import Allowance, default_allowance
 from mcpcompose.upstream.base import Era, ServerLists
 from mcpcompose.upstream.body import BodyTooLarge, advice, bounded
-from mcpcompose.upstream.call import INVALID_PARAMS, METHOD_NOT_FOUND, Call, Reply, failure, unavailable
+from mcpcompose.upstream.call import INVALID_PARAMS, Call, Origin, Reply, failure, unavailable
 from mcpcompose.upstream.connection import Watcher, wording
+from mcpcompose.upstream.events import Events, brings_events
 from mcpcompose.upstream.handshake import error_text
 from mcpcompose.upstream.headers import NAMED, Annotations, encode_value, header_arguments, param_headers
 from mcpcompose.upstream.presence import until_gone
-from mcpcompose.upstream.sse import EventParser
+from mcpcompose.upstream.questions import Questions
 from mcpcompose.upstream.wire import (
+    CHANGES,
     HANDSHAKE_VERSIONS,
-    LONGEST_ID,
     Message,
-    encode,
+    initialize_params,
     notification,
     own_info,
     progress_token,
@@ -40,9 +43,6 @@ from mcpcompose.upstream.wire import (
     with_progress_token,
 )
 
-_CONNECTIONS: Final = 256
-_PENDING: Final = 4096
-"""Calls that a server may have at once."""
 _ANSWERS: Final = 64
 """Requests of a server that are being answered at once; more are dropped."""
 _SESSION: Final = re.compile(r"[\x21-\x7e]{1,1024}")
@@ -52,13 +52,33 @@ _CHECKS: Final = (0.0, 0.2, 0.5)
 _CHECK_SECONDS: Final = 5.0
 LOOK: Final = 3.0
 """Seconds between looks whether an instance still listens."""
+_MISMATCH: Final = b"-32020"
+"""`HeaderMismatch` of 2026-07-28."""
+_RELEARN_SECONDS: Final = 5.0
 _REOPEN_SECONDS: Final = 30.0
 _JSON: Final = "application/json"
 _SSE: Final = "text/event-stream"
 
 
+def http_client(headers: Mapping[str, str], *, connect: float, remote: bool, most: int = 4096) -> httpx2.AsyncClient:
+    """What speaks HTTP to one server, for all conversations with it; *headers* are sent with every request."""
+    return httpx2.AsyncClient(
+        headers={**headers, "user-agent": f"mcp-compose/{own_info()['version']}"},
+        timeout=httpx2.Timeout(None, connect=connect, write=60.0),
+        limits=httpx2.Limits(max_connections=most, max_keepalive_connections=32),
+        follow_redirects=False,
+        trust_env=remote,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
+
+
 class HttpConnection:
-    """A server at a URL."""
+    """
+    A server at a URL.
+
+    *client* is one that several connections share, whose owner closes it. With *origin* the conversation is for that
+    client alone: it shakes hands with its capabilities, and others look whether the instance is still there.
+    """
 
     def __init__(
         self,
@@ -66,7 +86,9 @@ class HttpConnection:
         endpoint: HttpEndpoint,
         watcher: Watcher,
         *,
-        limit: int = 64 << 20,
+        allowance: Allowance | None = None,
+        client: httpx2.AsyncClient | None = None,
+        origin: Origin | None = None,
         connect: float = 10.0,
         remote: bool = False,
         look: float | None = None,
@@ -76,14 +98,16 @@ class HttpConnection:
         self.version = HANDSHAKE_VERSIONS[-1]
         self.pending: dict[str, Call] = {}
         self.unreachable: str | None = None
+        self.is_away = False
         self._server = server
         self._url = endpoint.url
         self._watcher = watcher
-        self._limit = limit
+        self._allowance = allowance or default_allowance(server)
         self._clock = clock
         self._session: str | None = None
         self._number = 0
         self._header_arguments: dict[str, Annotations] = {}
+        self._learned = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._others: set[asyncio.Task[Any]] = set()
         self._notified: asyncio.Task[Any] | None = None
@@ -94,31 +118,24 @@ class HttpConnection:
         self._look = LOOK if look is None else look
         self._remote = remote
         self._streaming = False
-        self._client = httpx2.AsyncClient(
-            headers={**endpoint.headers, "user-agent": f"mcp-compose/{own_info()['version']}"},
-            timeout=httpx2.Timeout(None, connect=connect, write=60.0),
-            limits=httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=32),
-            follow_redirects=False,
-            trust_env=remote,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        )
+        self._origin = origin
+        self._questions = Questions(self._send_answer, watcher.asked)
+        self._shares_client = client is not None
+        self._client = client or http_client(endpoint.headers, connect=connect, remote=remote)
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
     def begin(self, call: Call) -> None:
         """Start the exchange."""
-        if len(self.pending) >= _PENDING:
-            call.finish(unavailable(self._server, f"server `{self._server}` has too many calls to answer"))
-            return
         self._number += 1
         id_ = f"gw-{self._number}"
         self.pending[id_] = call
         call.began(self._clock(), lambda _call, reason: self._forget(id_, reason))
         self._tasks[id_] = asyncio.create_task(self._exchange(id_, call))
 
-    def notify(self, method: str) -> None:
+    def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         """Post a notification; requests begun later wait for it."""
-        self._notified = self._spawn(self._post_quietly(notification(method), method))
+        self._notified = self._spawn(self._post_quietly(notification(method, params), method))
 
     def expire(self, call: Call) -> None:
         """Its time is over."""
@@ -137,16 +154,29 @@ class HttpConnection:
             for tool in lists.tools
             if isinstance(tool.get("name"), str) and (found := header_arguments(tool.get("inputSchema")))
         }
+        self._learned.set()
         if not self._greeted:
             self._greeted = True
-            if self.era is Era.LEGACY:
-                self._listening = self._spawn(self._listen())
-            if not self._remote:
+            if self.era is Era.LEGACY and self._origin is None:
+                self.hear()
+            if not self._remote and self._origin is None:
                 self._spawn(self._look_after())
+
+    @property
+    def is_stateless(self) -> bool:
+        """Whether the server remembers nothing of a conversation: one serves all clients then."""
+        return self._session is None
+
+    def hear(self) -> None:
+        """Listen to what a legacy server says outside of exchanges, if it does."""
+        if self._listening is None:
+            self._listening = self._spawn(self._listen())
 
     async def close(self, reason: str) -> None:
         """End exchanges and the server's session."""
-        for call in tuple(self.pending.values()):
+        self._questions.close()
+        calls, self.pending = self.pending, {}
+        for call in calls.values():
             call.finish(unavailable(self._server, f"server `{self._server}` went away during the call: {reason}"))
         tasks = [*self._tasks.values(), *self._others]
         for task in tasks:
@@ -156,10 +186,12 @@ class HttpConnection:
             with contextlib.suppress(httpx2.HTTPError, TimeoutError):
                 async with asyncio.timeout(2.0):
                     await self._client.delete(self._url, headers=self._headers("", {}))
-        await self._client.aclose()
+        if not self._shares_client:
+            await self._client.aclose()
 
     def _forget(self, id_: str, reason: str) -> None:
         """Closing the exchange says it to a modern server; a legacy one is told."""
+        self.pending.pop(id_, None)
         task = self._tasks.get(id_)
         if task is not None:
             task.cancel()
@@ -177,28 +209,35 @@ class HttpConnection:
             session = self._session
             if not await self._post(id_, call):
                 if failed := await asyncio.shield(self._spawn(self._reopen(session))):
-                    self._finish(call, failed)
+                    self._fail(id_, failed)
                 else:
                     await self._post(id_, call)
-            self._finish(call, "ended its answer without a result")
+            self._fail(id_, "ended its answer without a result")
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            self._unreachable(call, f"cannot be reached: {wording(error)}")
+            self.is_away = True
+            self._break(id_, f"cannot be reached: {wording(error)}")
         except (httpx2.TransportError, httpx2.StreamError) as error:
-            self._unreachable(call, f"broke the exchange off: {wording(error)}")
-        except (httpx2.HTTPError, httpx2.InvalidURL, BodyTooLarge) as error:
-            self._finish(call, wording(error))
+            self._break(id_, f"broke the exchange off: {wording(error)}")
+        except BodyTooLarge as error:
+            self._fail(id_, f"{wording(error)} (`{self._allowance.result_key}`)")
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            self._fail(id_, wording(error))
         except (ValueError, TypeError, RecursionError) as error:
-            call.finish(failure(INVALID_PARAMS, f"the request cannot be sent: {error}"))
+            if self.pending.pop(id_, None) is not None:
+                call.finish(failure(INVALID_PARAMS, f"the request cannot be sent: {error}"))
         finally:
             self.pending.pop(id_, None)
             self._tasks.pop(id_, None)
 
-    def _finish(self, call: Call, what: str) -> None:
-        call.finish(unavailable(self._server, f"server `{self._server}` {what}"))
+    def _fail(self, id_: str, what: str) -> None:
+        """Answer in the server's place, unless it has answered: the call may be elsewhere by now."""
+        call = self.pending.pop(id_, None)
+        if call is not None:
+            call.finish(unavailable(self._server, f"server `{self._server}` {what}"))
 
-    def _unreachable(self, call: Call, what: str) -> None:
+    def _break(self, id_: str, what: str) -> None:
         self.unreachable = what
-        self._finish(call, what)
+        self._fail(id_, what)
         self._doubt()
 
     def _doubt(self) -> None:
@@ -224,6 +263,9 @@ class HttpConnection:
         """Send it and take the answer. False when the server does not know our session any more."""
         params = request_params(call, id_, self.era, self.version)
         content = request(id_, call.method, params)
+        most = self._allowance.limits.body
+        if most is not None and len(content) > most:
+            raise ValueError(exceeded("it is too large", size(most), self._allowance.key("body")))
         headers = self._headers(call.method, params)
         seen = {} if self._greeted else {"trace": self._connected}
         async with self._client.stream(
@@ -236,76 +278,108 @@ class HttpConnection:
                 if session is not None and not _SESSION.fullmatch(session):
                     raise BodyTooLarge("gave out a session id that no header can carry")
                 self._session = session
-            await self._take(id_, call, response)
+            rest = await self._take(id_, call, response)
+        if rest is not None:
+            await self._go_on(id_, call, rest)
         return True
 
     async def _connected(self, event: str, _details: object) -> None:
         """A server that takes the request and is silent can be reached."""
         if event.endswith("send_request_headers.started"):
             self.unreachable = None
+            self.is_away = False
 
-    async def _take(self, id_: str, call: Call, response: httpx2.Response) -> None:
+    async def _take(self, id_: str, call: Call, response: httpx2.Response) -> Events | None:
+        """Take the answer; returns what to go on with when only its beginning came."""
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.is_redirect:
-            self._finish(call, "redirects to another address, which is not followed")
-        elif kind == _SSE and response.is_success:
-            await self._take_events(id_, call, response)
+            self._fail(id_, "redirects to another address, which is not followed")
+        elif brings_events(response):
+            events = Events(self._allowance.result)
+            if not await self._take_events(id_, call, response, events):
+                return events
         else:
-            body = b"".join([chunk async for chunk in bounded(response, self._limit)])
+            body = b"".join([chunk async for chunk in bounded(response, self._allowance.result)])
             message = read_message(body) if kind == _JSON else None
             if message is None or not self._settle(id_, call, message, alone=True):
-                self._finish(call, f"answered with HTTP status {response.status_code}{advice(response.status_code)}")
+                self._fail(id_, f"answered with HTTP status {response.status_code}{advice(response.status_code)}")
+        return None
 
-    async def _take_events(self, id_: str, call: Call, response: httpx2.Response) -> None:
-        async for message in self._messages(response):
-            if message.method is not None:
-                self._take_other(id_, call, message)
-            elif self._settle(id_, call, message):
-                return
+    async def _take_events(self, id_: str, call: Call, response: httpx2.Response, events: Events) -> bool:
+        """Whether the answer was among them; a stream that is broken off is closed too early, too."""
+        try:
+            async for message in events.messages(response):
+                if message.method is not None:
+                    self._take_other(id_, call, message)
+                elif self._settle(id_, call, message):
+                    return True
+        except (httpx2.TransportError, httpx2.StreamError):
+            if self.era is Era.MODERN or not events.goes_on:
+                raise
+            self._doubt()
+        else:
+            if self.era is Era.LEGACY and events.goes_on:
+                call.paused(events.retry, self._clock())
+        return False
 
-    async def _messages(self, response: httpx2.Response) -> AsyncIterator[Message]:
-        parser = EventParser(self._limit)
-        async for chunk in bounded(response, None):
-            try:
-                events = parser.feed(chunk)
-            except ValueError as error:
-                raise BodyTooLarge(str(error)) from error
-            for event in events:
-                message = read_message(event)
-                if message is not None:
-                    yield message
+    async def _go_on(self, id_: str, call: Call, events: Events) -> None:
+        """Ask for the rest of an answer, when the server wants to be asked."""
+        while self.era is Era.LEGACY and events.goes_on and id_ in self.pending:
+            await asyncio.sleep(events.retry / 1000)
+            headers = self._headers("", {}) | events.headers
+            async with self._client.stream("GET", self._url, headers=headers) as response:
+                if not brings_events(response):
+                    self._fail(id_, f"did not go on with its answer: HTTP status {response.status_code}")
+                elif await self._take_events(id_, call, response, events):
+                    return
 
     def _settle(self, id_: str, call: Call, message: Message, *, alone: bool = False) -> bool:
         """Take an answer; an error that is alone in a body may have no id."""
         result, error = bytes(message.result), bytes(message.error)
         if error and (message.id == id_ or (alone and message.id is None)):
-            call.finish(Reply(error=error, era=self.era))
+            reply = Reply(error=error, era=self.era)
         elif result and message.id == id_:
-            call.finish(Reply(result=result, era=self.era))
+            reply = Reply(result=result, era=self.era)
         else:
             return False
+        self.pending.pop(id_, None)
+        if error and self.era is Era.MODERN and _MISMATCH in error and not call.repeated:
+            call.repeated = True
+            self._spawn(self._once_more(call))
+        else:
+            call.finish(reply)
         return True
 
+    async def _once_more(self, call: Call) -> None:
+        """The server misses headers, which its tool list names: read it, then try again (transports, 2026-07-28)."""
+        self._learned.clear()
+        self._watcher.notified("notifications/tools/list_changed", b"")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RELEARN_SECONDS):
+                await self._learned.wait()
+        if call.reply is None:
+            self.begin(call)
+
     def _take_other(self, id_: str, call: Call | None, message: Message) -> None:
+        """What comes on the stream of *call*, or of none, and is no answer."""
+        method, params = str(message.method), bytes(message.params)
         if message.id is not None:
-            if len(self._others) < _ANSWERS and not (isinstance(message.id, str) and len(message.id) > LONGEST_ID):
-                self._spawn(self._answer(message))
-        elif message.method == "notifications/progress" and call is not None:
-            params = bytes(message.params)
+            mine = call if self._origin is not None or self.is_stateless else None
+            if len(self._others) < _ANSWERS:
+                self._questions.take(message.id, method, params, mine, self._clock())
+        elif method == "notifications/progress" and call is not None:
             call.renewed(self._clock())
             if call.progress_token is not None and progress_token(params) == id_:
-                call.note("notifications/progress", with_progress_token(params, call.progress_token))
-        elif message.method is not None:
-            self._watcher.notified(message.method)
-
-    async def _answer(self, message: Message) -> None:
-        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": message.id}
-        if message.method == "ping":
-            answer["result"] = {}
+                call.note(method, with_progress_token(params, call.progress_token))
+        elif method == "notifications/cancelled" and self._questions.withdraw(params):
+            pass
+        elif call is None or call.origin is None or method in CHANGES:
+            self._watcher.notified(method, params)
         else:
-            text = f"`{str(message.method)[:100]}` is not offered to servers that clients share"
-            answer["error"] = {"code": METHOD_NOT_FOUND, "message": text}
-        await self._post_quietly(encode(answer), "")
+            call.note(method, params)
+
+    def _send_answer(self, content: bytes) -> None:
+        self._spawn(self._post_quietly(content, ""))
 
     # --- around exchanges -------------------------------------------------------------------------------------------
 
@@ -342,13 +416,16 @@ class HttpConnection:
         async with self._reopening:
             if self._session != gone:
                 return None
-            why = ""
-            call = Call("initialize", {"protocolVersion": self.version, "capabilities": {}, "clientInfo": own_info()})
+            why, id_ = "", f"gw-again-{self._number}"
+            call = Call("initialize", {**initialize_params(self._origin), "protocolVersion": self.version})
+            self.pending[id_] = call
             try:
                 async with asyncio.timeout(_REOPEN_SECONDS):
-                    await self._post(f"gw-again-{self._number}", call)
+                    await self._post(id_, call)
             except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, BodyTooLarge, TimeoutError) as error:
                 why = wording(error)
+            finally:
+                self.pending.pop(id_, None)
             if call.reply is None or call.reply.result is None:
                 self._session = gone
                 why = why or error_text(call.reply.error if call.reply else None)
@@ -365,20 +442,25 @@ class HttpConnection:
             self._listening.cancel()
             self._listening = self._spawn(self._listen())
         for kind in ("tools", "prompts", "resources"):
-            self._watcher.notified(f"notifications/{kind}/list_changed")
+            self._watcher.notified(f"notifications/{kind}/list_changed", b"")
+        self._watcher.renewed()
 
     async def _listen(self) -> None:
         """The server's own stream, where it has one: that is where a legacy server says that its lists changed."""
-        pause = 1.0
+        pause, events = 1.0, Events(self._allowance.result)
         while True:
-            headers = self._headers("", {}) | {"accept": _SSE}
+            headers = self._headers("", {}) | events.headers
             try:
                 async with self._client.stream("GET", self._url, headers=headers) as response:
-                    if not response.is_success or not response.headers.get("content-type", "").startswith(_SSE):
+                    if brings_events(response):
+                        self._streaming = True
+                        async for message in events.messages(response):
+                            self._take_other("", None, message)
+                        pause = events.retry / 1000
+                    elif events.last_id is None:
                         return
-                    pause, self._streaming = 1.0, True
-                    async for message in self._messages(response):
-                        self._take_other("", None, message)
+                    if not (events.goes_on and brings_events(response)):
+                        events.forget()
             except (httpx2.HTTPError, httpx2.StreamError, BodyTooLarge):
                 self._doubt()
                 pause = min(pause * 2, _LONGEST_PAUSE)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
 
+from mcpcompose.spec.limits import exceeded
+from mcpcompose.upstream.allowance import Allowance
 from mcpcompose.upstream.call import Call, Reply, unavailable
-from mcpcompose.upstream.connection import Connection
-
-_MOST: Final = 1000
 
 
 class Parking:
     """The waiting calls of one server."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, allowance: Allowance) -> None:
         self._server = server
+        self._allowance = allowance
         self._calls: list[tuple[Call, float]] = []
 
     def __len__(self) -> int:
@@ -22,17 +22,22 @@ class Parking:
 
     def park(self, call: Call, until: float) -> None:
         """Let *call* wait until then at most."""
-        if len(self._calls) >= _MOST:
-            call.finish(unavailable(self._server, f"too many calls wait for server `{self._server}` to start"))
+        most = self._allowance.limits.waiting
+        if len(self._calls) >= most:
+            what = f"too many calls wait for server `{self._server}` to start"
+            call.finish(unavailable(self._server, exceeded(what, most, self._allowance.key("waiting"))))
         else:
             self._calls.append((call, until))
 
-    def release(self, connection: Connection) -> None:
+    def release(self, send: Callable[[Call], None]) -> None:
         """The server is there; calls that were given up meanwhile are not sent."""
+        for call in self.taken_back():
+            send(call)
+
+    def taken_back(self) -> list[Call]:
+        """The calls that still wait; they wait here no more."""
         calls, self._calls = self._calls, []
-        for call, _ in calls:
-            if call.reply is None:
-                connection.begin(call)
+        return [call for call, _ in calls if call.reply is None]
 
     def refuse(self, reply: Reply) -> None:
         """The server does not come."""
@@ -46,5 +51,7 @@ class Parking:
             return
         late = [call for call, until in self._calls if until <= now]
         self._calls = [entry for entry in self._calls if entry[1] > now and entry[0].reply is None]
+        for call, _ in self._calls:
+            call.nudge(now)
         for call in late:
             call.finish(unavailable(self._server, f"server `{self._server}` did not start in time", reason="timeout"))

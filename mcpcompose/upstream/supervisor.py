@@ -6,15 +6,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 from mcpcompose.engine.base import Endpoint
 from mcpcompose.spec.project import Project
-from mcpcompose.upstream.base import Restart, ServerLists, State, Status
-from mcpcompose.upstream.call import Call, unavailable
+from mcpcompose.upstream.base import Instances, Restart, ServerLists, State, Status
+from mcpcompose.upstream.call import Ask, Call, Origin, unavailable
+from mcpcompose.upstream.copies import Copies
 from mcpcompose.upstream.listcache import ListCache
-from mcpcompose.upstream.slot import Slot, Surroundings
+from mcpcompose.upstream.slot import Slot
+from mcpcompose.upstream.subscriptions import Subscriptions, Told
+from mcpcompose.upstream.surroundings import Surroundings
 
 _log: Final = logging.getLogger(__name__)
 _SWEEP: Final = 0.5
@@ -22,12 +26,26 @@ _POLL: Final = 0.02
 _UNSETTLED: Final = frozenset({State.WAITING, State.STARTING})
 
 
+class Heard(Protocol):
+    """Who is told what servers say outside of calls."""
+
+    def said(self, server: str, origin: Origin | None, method: str, params: bytes) -> None:
+        """A notification, to the client of *origin* or to whomever it concerns."""
+
+    def asked(self, origin: Origin, ask: Ask) -> None:
+        """A question to the client of *origin*."""
+
+    def listens(self, origin: Origin) -> bool:
+        """Whether that client hears anything outside of its calls."""
+
+
 class Supervisor:
     """
     The servers of one project.
 
     *cache* is the folder of tool lists, *restart* starts an instance again, *changed* is told (on the event loop,
-    often) that the lists or who offers them changed, *redactor* hides secret values in reasons.
+    often) that the lists or who offers them changed, *redactor* hides secret values in reasons. *instances* runs
+    further instances, *heard* is told what servers say outside of calls.
     """
 
     def __init__(
@@ -37,8 +55,13 @@ class Supervisor:
         restart: Restart,
         changed: Callable[[], None],
         redactor: Callable[[str], str] | None = None,
+        instances: Instances | None = None,
+        heard: Heard | None = None,
     ) -> None:
-        self._around = Surroundings(ListCache(cache), restart, changed, redactor or (lambda text: text))
+        self._copies = Copies(instances) if instances is not None else None
+        self._around = Surroundings(ListCache(cache), restart, changed, redactor or (lambda text: text), self._copies)
+        if heard is not None:
+            self._around = replace(self._around, heard=heard.said, asked=heard.asked, listens=heard.listens)
         self._slots: dict[str, Slot] = {}
         self._retiring: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -101,6 +124,39 @@ class Supervisor:
         else:
             slot.submit(call)
 
+    def session_ended(self, session: str) -> None:
+        """A client's session is over: nothing is kept for it any more."""
+        for slot in self._slots.values():
+            slot.session_ended(session)
+
+    def subscriptions(self, server: str) -> Subscriptions | None:
+        """The resources of *server* that somebody wants to hear of."""
+        slot = self._slots.get(server)
+        return slot.subscriptions() if slot is not None else None
+
+    def is_shared(self, server: str) -> bool:
+        """Whether all clients share one instance of it."""
+        slot = self._slots.get(server)
+        return slot is None or slot.is_shared
+
+    def level(self, server: str, session: str, level: str, told: Told) -> None:
+        """A client's session wants log messages of this level."""
+        slot = self._slots.get(server)
+        if slot is not None:
+            slot.level(session, level, told)
+        else:
+            told(unavailable(server, f"server `{server}` is no longer declared"))
+
+    def notify(self, server: str, session: str, method: str, params: dict[str, Any], *, shared: bool) -> None:
+        """A notification of a client's session; *shared* says that it may go on the conversation of all."""
+        if slot := self._slots.get(server):
+            slot.notify(session, method, params, shared=shared)
+
+    def session_hears(self, session: str) -> None:
+        """A client listens outside of its calls from now on."""
+        for slot in self._slots.values():
+            slot.session_hears(session)
+
     def timeouts(self, server: str) -> tuple[float, float]:
         """How long a call to *server* may be silent, and take."""
         slot = self._slots.get(server)
@@ -146,6 +202,8 @@ class Supervisor:
         for task in tuple(self._leaving):
             task.cancel()
             await asyncio.wait({task})
+        if self._copies is not None:
+            await self._copies.close()
 
     def _retire(self, name: str, slot: Slot) -> None:
         async def retire() -> None:

@@ -15,7 +15,7 @@ import msgspec
 from mcpcompose.upstream.base import Era
 
 if TYPE_CHECKING:
-    from mcpcompose.upstream.call import Call
+    from mcpcompose.upstream.call import Call, Origin, Reply
 
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 MODERN_VERSIONS: Final = ("2026-07-28",)
@@ -25,9 +25,20 @@ META_CLIENT: Final = "io.modelcontextprotocol/clientInfo"
 META_LOG_LEVEL: Final = "io.modelcontextprotocol/logLevel"
 META_SUBSCRIPTION: Final = "io.modelcontextprotocol/subscriptionId"
 META_SERVER: Final = "io.modelcontextprotocol/serverInfo"
+CHANGES: Final = frozenset(
+    {
+        "notifications/tools/list_changed",
+        "notifications/prompts/list_changed",
+        "notifications/resources/list_changed",
+        "notifications/resources/updated",
+    }
+)
+"""Notifications that concern a server, not a call, wherever they come."""
 ENVELOPE_KEYS: Final = frozenset({META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL})
 
 
+_ROUND: Final = frozenset({"inputResponses", "requestState"})
+"""Members of a repeated request that a legacy server does not know."""
 LONGEST_ID: Final = 1024
 """Characters of the id of a server's request; longer ones are not answered."""
 DEEPEST: Final = 64
@@ -50,6 +61,13 @@ class Progress(msgspec.Struct, gc=False):
     progressToken: int | str | None = None  # noqa: N815  the protocol's name
 
 
+class Cancelled(msgspec.Struct, gc=False):
+    """The one member of a cancellation that we read."""
+
+    requestId: int | str | None = None  # noqa: N815  the protocol's name
+
+
+_read_cancelled: Final = msgspec.json.Decoder(Cancelled).decode
 _read_message: Final = msgspec.json.Decoder(Message).decode
 _read_progress: Final = msgspec.json.Decoder(Progress).decode
 _read_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -109,19 +127,63 @@ def _plain(value: Any) -> Any:
 def request_params(call: Call, token: str, era: Era, version: str) -> dict[str, Any]:
     """The params of *call* for a server of *era*: our progress token, and the envelope where there is one."""
     params = call.params
-    if call.progress_token is None and era is Era.LEGACY:
-        return params
+    if era is Era.LEGACY:
+        if call.origin is not None and call.origin.modern and not _ROUND.isdisjoint(params):
+            params = {key: value for key, value in params.items() if key not in _ROUND}
+        if call.progress_token is None:
+            return params
     meta = dict(params.get("_meta") or {})
     if call.progress_token is not None:
         meta["progressToken"] = token
     if era is Era.MODERN:
-        meta |= {META_CAPABILITIES: {}, META_CLIENT: own_info()} | (call.envelope or {}) | {META_VERSION: version}
+        meta |= _our_envelope() | (call.envelope or {}) | {META_VERSION: version}
     return {**params, "_meta": meta}
+
+
+def _our_envelope() -> dict[str, Any]:
+    return {META_CAPABILITIES: {}, META_CLIENT: own_info()}
+
+
+def modern_envelope(origin: Origin) -> dict[str, Any]:
+    """What a handshake client said of itself, as every modern request says it."""
+    capabilities = {key: value for key, value in origin.capabilities.items() if key != "tasks"}
+    if "roots" in capabilities:
+        capabilities["roots"] = {}
+    envelope: dict[str, Any] = {META_CAPABILITIES: capabilities}
+    if origin.info is not None:
+        envelope[META_CLIENT] = dict(origin.info)
+    if origin.level is not None:
+        envelope[META_LOG_LEVEL] = origin.level
+    return envelope
+
+
+def initialize_params(origin: Origin | None) -> dict[str, Any]:
+    """The handshake in the name of *origin*; without one, of our own, which can do nothing."""
+    return {
+        "protocolVersion": HANDSHAKE_VERSIONS[-1],
+        "capabilities": dict(origin.capabilities) if origin is not None else {},
+        "clientInfo": dict(origin.info) if origin is not None and origin.info is not None else own_info(),
+    }
 
 
 def request(id_: str, method: str, params: dict[str, Any]) -> bytes:
     """One request as bytes."""
     return encode({"jsonrpc": "2.0", "id": id_, "method": method, "params": params})
+
+
+def response(id_: str | float, reply: Reply) -> bytes:
+    """Our answer to a server's request, its payload as the bytes that are there."""
+    if reply.result is not None:
+        return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (encode(id_), reply.result)
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (encode(id_), reply.error or b'{"code":-32603,"message":""}')
+
+
+def cancelled_id(params: bytes) -> int | str | None:
+    """Which request a `notifications/cancelled` is about."""
+    try:
+        return _read_cancelled(params).requestId
+    except msgspec.MsgspecError:
+        return None
 
 
 def notification(method: str, params: dict[str, Any] | None = None) -> bytes:
@@ -157,10 +219,10 @@ def deeper(value: Any, levels: int) -> bool:
 class LineSplitter:
     """Lines out of chunks; a long line is gathered in one buffer, however small the chunks."""
 
-    __slots__ = ("_limit", "_part")
+    __slots__ = ("_part", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._part = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -175,10 +237,12 @@ class LineSplitter:
         rest = lines.pop()
         if rest:
             self._keep(rest)
+        if len(data) > self.limit and any(len(line) > self.limit for line in lines):
+            raise ValueError(f"a line of more than {self.limit} bytes")
         return lines
 
     def _keep(self, part: bytes) -> None:
-        if len(self._part) + len(part) > self._limit:
+        if len(self._part) + len(part) > self.limit:
             self._part = bytearray()
-            raise ValueError(f"a line of more than {self._limit} bytes")
+            raise ValueError(f"a line of more than {self.limit} bytes")
         self._part += part

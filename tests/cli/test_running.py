@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
 import signal
 import socket
 import subprocess
 
 import pytest
 
+from harness.clone import as_person
 from harness.desk import Desk, eventually
 
 HANDSHAKE = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
@@ -389,17 +389,7 @@ def test_two_names_in_one_folder_are_two_projects(desk: Desk) -> None:
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 6)])
 def test_on_a_terminal_up_shows_the_exact_form_and_asks(desk: Desk, answer: str, code: int) -> None:
     desk.servers(a={"environment": {"GREETING": "hello"}})
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*desk.command, "up", "-d"],
-        cwd=desk.project,
-        env={**desk.environ, "TERM": "dumb"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
+    process, ours = as_person([*desk.command, "up", "-d"], desk.project, {**desk.environ, "TERM": "dumb"})
 
     shown = ""
     while "[y/N]" not in shown:
@@ -413,3 +403,14 @@ def test_on_a_terminal_up_shows_the_exact_form_and_asks(desk: Desk, answer: str,
     assert "echo.py" in shown
     assert "GREETING=hello" in shown
     os.close(ours)
+
+
+def test_an_engine_that_does_not_answer_leaves_no_project_behind(desk: Desk) -> None:
+    desk.write('name: desk\nengine: docker\nservers: {a: {image: "x:1"}}\n')
+    desk.environ["DOCKER_HOST"] = "unix:///nowhere/at/all.sock"
+    desk.ok("trust", "--all")
+
+    refused = desk.run("up", "-d")
+
+    assert refused.returncode == 4
+    assert desk.json("ls") == []

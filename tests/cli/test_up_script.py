@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.clone import first_command, of_a_clone
 from harness.desk import REPOSITORY, Desk
 
 
@@ -22,7 +23,7 @@ def clone(desk: Desk) -> Desk:
     program(desk.project / ".venv/bin/mcp-compose", f'{" ".join(desk.command)} "$@"')
     program(desk.base / "bin/npm", "exit 1")
     shutil.copy2(REPOSITORY / "scripts/up", desk.project / "scripts/up")
-    desk.environ |= {"ENGINE": "process", "MCP_COMPOSE_MEMORY_FILE": str(desk.base / "memory")}
+    desk.environ = of_a_clone(desk.base, desk.environ) | {"ENGINE": "process"}
     desk.environ["PATH"] = f"{desk.base / 'bin'}{os.pathsep}{desk.environ['PATH']}"
     return desk
 
@@ -79,13 +80,4 @@ def program(path: Path, line: str) -> None:
 
 
 def up(clone: Desk) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["bash", "scripts/up"],
-        cwd=clone.project,
-        env=clone.environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return first_command(["bash", "scripts/up"], clone.project, clone.environ, bound=60)

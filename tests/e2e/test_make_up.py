@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.clone import as_person, first_command, of_a_clone
 from harness.wait import until_async
 from harness.workspace import Workspace, text
 
@@ -39,9 +39,8 @@ def fresh_copy(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Pa
 @pytest.fixture
 def clone(fresh_copy: Path) -> Iterator[Workspace]:
     """The fresh copy as a workspace, on a machine without an engine."""
-    workspace = Workspace(DOCKER_HOST="unix:///nowhere/at/all.sock", MCP_COMPOSE_ENGINE="")
-    workspace.environ.pop("MCP_COMPOSE_ENGINE")
-    workspace.environ["MCP_COMPOSE_MEMORY_FILE"] = str(workspace.base / "memory.jsonl")
+    workspace = Workspace()
+    workspace.environ = of_a_clone(workspace.base, workspace.environ)
     shutil.rmtree(workspace.directory)
     workspace.directory = fresh_copy
     workspace.name = "mcp-compose"
@@ -101,17 +100,7 @@ def test_make_up_without_an_engine_and_without_a_person_fails_and_explains(clone
 
 def test_make_up_without_an_engine_asks_a_person_and_a_no_starts_nothing(clone: Workspace) -> None:
     make_up(clone)  # so that everything is installed
-    ours, theirs = pty.openpty()
-    make = subprocess.Popen(
-        ["make", "up"],
-        cwd=clone.directory,
-        env=clone.environ,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
+    make, ours = as_person(["make", "up"], clone.directory, clone.environ)
     shown = b""
     while b"[y/N]" not in shown:
         shown += os.read(ours, 1024)
@@ -123,13 +112,4 @@ def test_make_up_without_an_engine_asks_a_person_and_a_no_starts_nothing(clone: 
 
 
 def make_up(clone: Workspace) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["make", "up"],
-        cwd=clone.directory,
-        env=clone.environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+    return first_command(["make", "up"], clone.directory, clone.environ, bound=400)

@@ -173,7 +173,7 @@ async def test_an_image_is_built_with_its_arguments_and_runs(docker_bench: Bench
         assert told
     finally:
         await engine.remove_instance(docker_bench.spec().name)
-        await engine._client.call("clean", lambda api: api.remove_image(source.tag))  # type: ignore[attr-defined]
+        await engine.remove_image(source.tag)  # type: ignore[attr-defined]
 
 
 @pytest.mark.docker
@@ -205,7 +205,7 @@ async def test_a_package_image_speaks_without_network_on_a_read_only_root(
         assert name in await heard.line()
     finally:
         await engine.remove_instance(docker_bench.spec().name)
-        await engine._client.call("clean", lambda api: api.remove_image(source.tag))  # type: ignore[attr-defined]
+        await engine.remove_image(source.tag)  # type: ignore[attr-defined]
 
 
 async def build_steps(engine: Any, marker: str) -> list[str]:

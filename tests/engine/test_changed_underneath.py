@@ -110,4 +110,4 @@ async def test_a_context_that_is_not_the_approved_one_is_not_built(docker_bench:
     try:
         assert await engine.ensure_image(replace(source, digest=context_digest(tmp_path, "Dockerfile")))
     finally:
-        await engine._client.call("clean", lambda api: api.remove_image(source.tag))  # type: ignore[attr-defined]
+        await engine.remove_image(source.tag)  # type: ignore[attr-defined]

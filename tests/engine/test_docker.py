@@ -490,7 +490,7 @@ async def test_what_an_image_says_of_itself_changes_no_setting(docker_bench: Ben
         (seen,) = (await engine.observe(bench.owner, frozenset(), frozenset())).instances
         await engine.remove_instance(spec.name)
     finally:
-        await engine._client.call("clean", lambda api: api.remove_image(source.tag))  # type: ignore[attr-defined]
+        await engine.remove_image(source.tag)  # type: ignore[attr-defined]
 
     config, host, labels = found["Config"], found["HostConfig"], found["Config"]["Labels"]
     assert {key: labels[key] for key in bench.owner.labels("a", "h1")} == bench.owner.labels("a", "h1")

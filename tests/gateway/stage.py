@@ -22,6 +22,7 @@ from mcpcompose.spec.server import Server
 
 Handler = Callable[["FakeServer", dict[str, Any]], None]
 MODERN = "2026-07-28"
+INFO = {"name": "stage", "version": "1"}
 
 
 def project(*, servers: dict[str, Any], profiles: dict[str, Any] | None = None, **keys: Any) -> Project:
@@ -48,6 +49,9 @@ class FakeServer:
     resources: list[dict[str, Any]] = field(default_factory=list)
     templates: list[dict[str, Any]] = field(default_factory=list)
     modern: bool = False
+    capabilities: dict[str, Any] = field(
+        default_factory=lambda: {"tools": {"listChanged": True}, "prompts": {}, "resources": {}}
+    )
     answers: dict[str, Handler | None] = field(default_factory=dict)
     """Own answers by method; None is silence."""
     calls: list[dict[str, Any]] = field(default_factory=list)
@@ -99,7 +103,7 @@ class FakeServer:
             self._answer(message, method)
 
     def _answer(self, message: dict[str, Any], method: str) -> None:
-        capabilities = {"tools": {"listChanged": True}, "prompts": {}, "resources": {}}
+        capabilities = self.capabilities
         info = {"name": "fake", "version": "1"}
         lists = {
             "tools/list": ("tools", self.tools),
@@ -183,16 +187,19 @@ class Stage:
             "mcp-protocol-version": MODERN,
             "mcp-method": method,
         }
-        name = params.get("uri") if method == "resources/read" else params.get("name")
+        name = params.get({"resources/read": "uri"}.get(method, "taskId" if method.startswith("tasks/") else "name"))
         if name is not None:
             sent["mcp-name"] = name
         return await self.http.post(
             self.base + path, content=content or json.dumps(body).encode(), headers=sent | (headers or {})
         )
 
-    async def session(self, version: str = "2025-11-25", **keys: Any) -> LegacySession:
+    async def session(
+        self, version: str = "2025-11-25", capabilities: dict[str, Any] | None = None, **keys: Any
+    ) -> LegacySession:
         session = LegacySession(self, **keys)
-        response = await session.post("initialize", {"protocolVersion": version, "capabilities": {}, "clientInfo": {}})
+        said = {"protocolVersion": version, "capabilities": capabilities or {}, "clientInfo": INFO}
+        response = await session.post("initialize", said)
         session.id = response.headers["mcp-session-id"]
         session.initialized = response.json()["result"]
         return session
@@ -227,8 +234,8 @@ class LegacySession:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Stage]:
-    """A gateway on a free port, with nothing declared."""
+async def running(folder: Path, **keys: Any) -> AsyncIterator[Stage]:
+    """A gateway on a free port, with nothing declared; *keys* are its own."""
     stage: Stage
 
     async def restart(server: str) -> Endpoint:
@@ -237,7 +244,7 @@ async def running(folder: Path) -> AsyncIterator[Stage]:
             raise UpstreamError("cannot be started again")
         return await stage.next_endpoint(server)
 
-    gateway = ProjectGateway(cache=folder / "lists", tokens=Tokens(folder / "tokens.json"), restart=restart)
+    gateway = ProjectGateway(cache=folder / "lists", tokens=Tokens(folder / "tokens.json"), restart=restart, **keys)
     url = await gateway.start(stdio_socket=folder / "stdio.sock")
     try:
         async with httpx2.AsyncClient(timeout=20) as http:

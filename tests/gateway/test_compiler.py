@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.stage import project, tool
 from mcpcompose.gateway.compiler import compile_endpoint, compile_table
 from mcpcompose.gateway.names import exposed_name
-from mcpcompose.gateway.table import EndpointTable, Template
+from mcpcompose.gateway.table import EndpointTable, Place, Template
 from mcpcompose.upstream.base import ServerLists
 
 
@@ -111,12 +111,13 @@ def test_resources_go_to_their_owner_by_uri_then_by_template() -> None:
     table = endpoint({"a": {}, "b": {}}, {"a": a, "b": b})
 
     assert table.owner("file:///a") == "a"
-    assert table.owner("file:///logs/today.txt") == "b"
+    assert table.place("b+file:///logs/today.txt") == Place("b", "file:///logs/today.txt")
     assert table.owner("file:///other") == "a"
     assert table.owner("same://x") == "a"
     assert table.owner("https://elsewhere") is None
-    assert [r["uri"] for r in table.resources] == ["file:///a", "same://x"]
-    assert "same://x" in table.collisions[0][1]
+    assert [r["uri"] for r in table.resources] == ["file:///a", "same://x", "b+same://x"]
+    assert table.place("b+same://x") == Place("b", "same://x")
+    assert table.collisions == ()
 
 
 def test_a_template_matches_in_linear_time() -> None:

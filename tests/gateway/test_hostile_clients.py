@@ -18,8 +18,8 @@ from mcpcompose.gateway.bridge import answer
 from mcpcompose.gateway.compiler import compile_table
 from mcpcompose.gateway.envelope import Result
 from mcpcompose.gateway.listeners import Listener, Listeners
-from mcpcompose.gateway.protocol import Protocol
 from mcpcompose.gateway.sessions import Sessions
+from mcpcompose.spec.project import Gateway
 from mcpcompose.upstream.base import Era, ServerLists
 from mcpcompose.upstream.call import Reply
 
@@ -64,11 +64,8 @@ async def test_a_second_request_before_the_answer_to_the_first_leaves_no_stream_
         b"POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{",
     ],
 )
-async def test_who_sends_no_whole_request_is_cut_off(
-    stage: Stage, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Protocol, "receiving_seconds", 0.1)
-    await stage.serve(project(servers={}), {})
+async def test_who_sends_no_whole_request_is_cut_off(stage: Stage, content: bytes) -> None:
+    await stage.serve(project(servers={}, gateway=Gateway.model_validate({"timeouts": {"receive": 0.1}})), {})
 
     reader, writer = await raw(stage, content)
 
@@ -78,11 +75,8 @@ async def test_who_sends_no_whole_request_is_cut_off(
     writer.close()
 
 
-async def test_a_head_that_comes_a_byte_at_a_time_is_cut_off_all_the_same(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Protocol, "receiving_seconds", 0.2)
-    await stage.serve(project(servers={}), {})
+async def test_a_head_that_comes_a_byte_at_a_time_is_cut_off_all_the_same(stage: Stage) -> None:
+    await stage.serve(project(servers={}, gateway=Gateway.model_validate({"timeouts": {"receive": 0.2}})), {})
     reader, writer = await raw(stage, b"GET /mcp HTTP/1.1\r\n")
 
     ended = asyncio.create_task(reader.read())
@@ -93,9 +87,8 @@ async def test_a_head_that_comes_a_byte_at_a_time_is_cut_off_all_the_same(
     writer.close()
 
 
-async def test_connections_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Protocol, "connections_limit", 20)
-    await stage.serve(project(servers={}), {})
+async def test_connections_are_bounded(stage: Stage) -> None:
+    await stage.serve(project(servers={}, gateway=Gateway.model_validate({"limits": {"connections": 20}})), {})
 
     opened = [await raw(stage, b"") for _ in range(30)]
     ended = await asyncio.gather(
@@ -107,11 +100,11 @@ async def test_connections_are_bounded(stage: Stage, monkeypatch: pytest.MonkeyP
         writer.close()
 
 
-async def test_a_client_that_does_not_read_its_answer_is_cut_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Protocol, "stalled_seconds", 0.1)
+async def test_a_client_that_does_not_read_its_answer_is_cut_off(stage: Stage) -> None:
     big = {"content": [{"type": "text", "text": "x" * 20_000_000}]}
     server = FakeServer(answers={"tools/call": lambda s, m: s.result(m, big)})
-    await stage.serve(project(servers={"a": {}}), {"a": server})
+    quick = Gateway.model_validate({"timeouts": {"stalled": 0.1}})
+    await stage.serve(project(servers={"a": {}}, gateway=quick), {"a": server})
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "a__echo", "_meta": META}}
     tasks = len(asyncio.all_tasks())
 
@@ -129,8 +122,8 @@ async def test_a_client_that_does_not_read_its_answer_is_cut_off(stage: Stage, m
     listening = stage.gateway._listening
     assert listening is not None
 
-    await until(lambda: len(listening._state.connections) == 1)
-    await until(lambda: len(listening._state.connections) == 0)
+    await until(lambda: len(listening.connections) == 1)
+    await until(lambda: len(listening.connections) == 0)
     writer.close()
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
 
@@ -156,7 +149,7 @@ async def test_headers_and_trailers_beyond_the_bound_are_refused(stage: Stage, c
     writer.close()
     listening = stage.gateway._listening
     assert listening is not None
-    await until(lambda: not listening._state.connections)
+    await until(lambda: not listening.connections)
 
 
 def test_a_flood_of_sessions_costs_only_the_client_that_floods() -> None:
@@ -346,8 +339,8 @@ async def test_answers_are_sent_without_waiting_for_acknowledgements(stage: Stag
     _, writer = await raw(stage, b"GET /health HTTP/1.1\r\n")
     listening = stage.gateway._listening
     assert listening is not None
-    await until(lambda: len(listening._state.connections) == 1)
-    (connection,) = listening._state.connections
+    await until(lambda: len(listening.connections) == 1)
+    (connection,) = listening.connections
 
     accepted = connection.transport.get_extra_info("socket")
 

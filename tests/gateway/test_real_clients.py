@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -24,7 +25,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(params=["stdio", "http"])
+async def listening(port: int) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(ConnectionError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture(params=["stdio", "http", "sse"])
 async def served(stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     """The SDK's server as `day`, over either transport, and in the era it negotiates."""
     what = project(servers={"day": {}})
@@ -32,12 +43,16 @@ async def served(stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[
         await stage.serve(what, {"day": StreamEndpoint(await program(SERVER))})
         yield stage
         return
-    port = free_port()
+    port, sse = free_port(), request.param == "sse"
+    quiet = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
-        sys.executable, SERVER, str(port), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        sys.executable, SERVER, str(port), request.param, stdout=quiet, stderr=quiet
     )
     try:
-        await stage.serve(what, {"day": HttpEndpoint(f"http://127.0.0.1:{port}/mcp")})
+        if sse:  # such servers are remote: one that is not there is not waited for
+            await listening(port)
+        endpoint = HttpEndpoint(f"http://127.0.0.1:{port}/{'sse' if sse else 'mcp'}", sse=sse)
+        await stage.serve(what, {"day": endpoint})
         yield stage
     finally:
         process.kill()

@@ -213,7 +213,8 @@ async def test_progress_comes_before_the_result_on_the_same_stream(stage: Stage)
         await session.post("tools/call", {"name": "a__echo", "_meta": {"progressToken": "p"}}),
     ):
         assert response.headers["content-type"] == "text/event-stream"
-        events = [json.loads(line[5:]) for line in response.text.splitlines() if line.startswith("data:")]
+        lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data:")]
+        events = [json.loads(line) for line in lines if line]
         assert [e.get("params", {}).get("progress") for e in events] == [1, 2, None]
         assert events[0]["params"]["progressToken"] == "p"
         assert "result" in events[2]
@@ -247,3 +248,24 @@ async def test_a_result_passes_byte_for_byte_between_handshake_ends(stage: Stage
     response = await session.post("tools/call", {"name": "a__echo"}, id_="ü")
 
     assert response.content == f'{{"jsonrpc":"2.0","id":"ü","result":{raw}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json, text/event-stream", "application/json"),
+        ("text/event-stream, application/json", "text/event-stream"),
+        ("text/event-stream;q=0.5, application/json", "application/json"),
+        ("application/json;q=0.5, */*", "application/json"),
+        ("text/event-stream", "text/event-stream"),
+        ("*/*", "application/json"),
+    ],
+)
+async def test_a_client_that_names_events_first_gets_events(stage: Stage, accept: str, kind: str) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+
+    listed = await stage.post("tools/list", headers={"accept": accept})
+
+    assert listed.headers["content-type"] == kind
+    text = listed.text if kind == "application/json" else listed.text.partition("data: ")[2]
+    assert json.loads(text)["result"]["tools"][0]["name"] == "a__echo"

@@ -12,6 +12,8 @@ import pytest
 
 from gateway.stage import MODERN, FakeServer, Stage, project, tool, until
 from mcpcompose.gateway.stdio import StdioFront
+from mcpcompose.spec.limits import Limits
+from mcpcompose.spec.project import Gateway
 
 META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 
@@ -235,11 +237,12 @@ def alive(pid: int) -> bool:
 async def test_a_line_over_the_limit_is_refused_and_costs_no_other(stage: Stage) -> None:
     await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
     front = StdioFront(stage.gateway.kernel, stage.gateway.tokens)
-    front.configure(body_limit=10_000)
+    front.configure(Gateway(limits=Limits(body=10_000)))
     await front.start(stage.folder / "small.sock")
     line = Line(*await asyncio.open_unix_connection(str(stage.folder / "small.sock")))
     line.send({"profile": "default"})
-    refused = {"code": -32600, "message": "the message is larger than is read here"}
+    text = "the message is too large: at most 10000 bytes (`gateway.limits.body`)"
+    refused = {"code": -32600, "message": text}
 
     for size in (10_001, 200_000):
         answer = await line.ask("tools/list", {"_meta": META, "text": "x" * size})
@@ -265,3 +268,23 @@ async def test_where_the_system_cannot_name_the_other_process_the_mode_of_the_so
     assert "result" in await line.ask("tools/list", {"_meta": META})
     assert stat.S_IMODE((stage.folder / "stdio.sock").stat().st_mode) == 0o600
     line.writer.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [(10_000, 300_000), (300_000, 10_000)])
+async def test_another_limit_in_the_file_holds_for_a_client_that_is_connected(
+    stage: Stage, before: int, after: int
+) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    front = StdioFront(stage.gateway.kernel, stage.gateway.tokens)
+    front.configure(Gateway(limits=Limits(body=before)))
+    await front.start(stage.folder / "other.sock")
+    line = Line(*await asyncio.open_unix_connection(str(stage.folder / "other.sock")))
+    line.send({"profile": "default"})
+
+    first = await line.ask("tools/list", {"_meta": META, "text": "x" * 100_000})
+    front.configure(Gateway(limits=Limits(body=after)))
+    second = await line.ask("tools/list", {"_meta": META, "text": "x" * 100_000})
+
+    assert ("result" in first, "result" in second) == (before > after, after > before)
+    line.writer.close()
+    await front.stop(0)

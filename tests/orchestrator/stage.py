@@ -114,6 +114,8 @@ class Stage:
         self.now = 0.0
         self.redactor = Redactor()
         self.approvals = Approvals(folder.parent / f"{folder.name}-state" / "approvals.json")
+        self.launches = folder.parent / f"{folder.name}-state" / "launches.json"
+        self.engines_used: list[str] = []
         self.engine: MemoryEngine
         self.serving: Record
         self.controller = self.fresh()
@@ -126,7 +128,11 @@ class Stage:
         """A new gateway process on the same machine."""
         self.engine = engine or MemoryEngine(self.programs, world=self.world)
         self.serving = Record()
-        place = Place(self.owner, Path("/home/someone"), self.approvals, self.redactor, b"k" * 32)
+        self.launches.parent.mkdir(exist_ok=True)
+        place = Place(
+            self.owner, Path("/home/someone"), self.approvals, self.redactor, b"k" * 32,
+            launches=self.launches, uses_engine=self.engines_used.append,
+        )  # fmt: skip
         self.controller = Controller(
             load=self._load,
             engine_for=lambda _project: self.engine,

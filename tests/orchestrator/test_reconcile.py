@@ -102,17 +102,55 @@ def test_what_is_no_longer_declared_goes_first() -> None:
     ]
 
 
-def test_a_second_instance_of_a_server_is_a_stray() -> None:
-    what = servers(db="db:1")
+def with_second(what: Project) -> ObservedState:
     before = after_up(what)
     second = replace(before.instances[0], name="team-db-2")
+    return replace(before, instances=(*before.instances, second))
+
+
+def test_a_second_instance_of_a_server_that_nobody_holds_is_a_stray() -> None:
+    what = servers(db="db:1")
 
     assert (
-        plan(replace(before, instances=(*before.instances, second)), what)
+        plan(with_second(what), what)
         == """\
-db: stop team-db-2 (no longer declared)
-db: remove team-db-2 (no longer declared)"""
+db: stop team-db-2 (left by an interrupted run)
+db: remove team-db-2 (left by an interrupted run)"""
     )
+
+
+def test_a_second_instance_that_is_held_is_left_alone() -> None:
+    what = servers(db="db:1")
+
+    assert plan(with_second(what), what, held=frozenset({"team-db-2"})) == ""
+
+
+def test_a_second_instance_that_is_held_goes_with_a_change_of_its_server() -> None:
+    before = with_second(servers(db="db:1"))
+
+    assert plan(before, servers(db="db:2"), held=frozenset({"team-db-2"})).splitlines()[:2] == [
+        "db: stop team-db-2 (image changed)",
+        "db: remove team-db-2 (image changed)",
+    ]
+    assert plan(before, servers(), held=frozenset({"team-db-2"})).splitlines()[2:] == [
+        "db: stop team-db-2 (no longer declared)",
+        "db: remove team-db-2 (no longer declared)",
+    ]
+    assert (
+        plan(before, servers(db="db:1"), held=frozenset({"team-db-2"}), stopped=frozenset({"db"}))
+        == """\
+db: stop team-db-2 (stopped on purpose)
+db: remove team-db-2 (stopped on purpose)
+db: stop team-db-1 (stopped on purpose)"""
+    )
+
+
+def test_a_server_that_rests_is_as_it_is_to_be_until_it_changes() -> None:
+    what = servers(db="db:1")
+    before = after_up(what, running=False)
+
+    assert plan(before, what, resting=frozenset({"db"})) == ""
+    assert "start team-db-1" in plan(before, servers(db="db:2"), resting=frozenset({"db"}))
 
 
 def test_named_volumes_stay_when_nobody_declares_them() -> None:

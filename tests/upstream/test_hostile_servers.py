@@ -48,6 +48,7 @@ async def test_requests_with_huge_ids_are_not_answered() -> None:
 
     stream.say(id="x" * 100_000, method="ping")
     stream.say(id="y", method="m" * 100_000)
+    await asyncio.sleep(0)
 
     assert len(stream.written) == 1
     assert len(json.dumps(stream.written[0])) < 1000
@@ -58,6 +59,7 @@ async def test_progress_that_nobody_reads_is_kept_up_to_a_megabyte() -> None:
     connection, stream, _ = connected()
     call = Call("tools/call", {}, progress_token=b"1")
     connection.begin(call)
+    await asyncio.sleep(0)
     token = stream.written[0]["params"]["_meta"]["progressToken"]
 
     for _ in range(50):
@@ -69,28 +71,19 @@ async def test_progress_that_nobody_reads_is_kept_up_to_a_megabyte() -> None:
     assert len(call.notes) == 1
 
 
-async def test_calls_beyond_what_a_server_may_hold_are_refused() -> None:
-    connection, _, _ = connected()
-    calls = [Call("tools/call", {}) for _ in range(4100)]
-
-    for call in calls:
-        connection.begin(call)
-
-    assert len(connection.pending) == 4096
-    assert all(call.reply is not None for call in calls[4096:])
-
-
 async def test_a_thousand_calls_expire_in_no_time() -> None:
     connection, stream, _ = connected()
     calls = [Call("tools/call", {}) for _ in range(4000)]
     for call in calls:
         connection.begin(call)
+    await asyncio.sleep(0)
 
     began = time.perf_counter()
     for call in reversed(calls):
         connection.expire(call)
 
     assert time.perf_counter() - began < 0.5
+    await asyncio.sleep(0)
     assert connection.pending == {}
     assert sum(m["method"] == "notifications/cancelled" for m in stream.written) == 4000
 
@@ -132,12 +125,12 @@ def nested(levels: int) -> str:
 async def test_a_list_of_many_megabytes_is_refused() -> None:
     page = json.dumps({"tools": [{"name": "x", "description": "d" * 3_000_000}], "nextCursor": "1"}).encode()
 
-    with pytest.raises(UpstreamError, match="larger than"):
+    with pytest.raises(UpstreamError, match="too large: at most 8 MiB"):
         await listed(page, page.replace(b'"1"', b'"2"'), page.replace(b'"1"', b'"3"'))
 
 
 async def test_a_list_with_too_many_entries_is_refused() -> None:
-    with pytest.raises(UpstreamError, match="more than 10000 entries"):
+    with pytest.raises(UpstreamError, match="too many entries: at most 10000"):
         await listed(b'{"tools":[' + b",".join([b"{}"] * 10_001) + b"]}")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from mcpcompose.engine.base import HttpEndpoint
 from mcpcompose.gateway.serve import bind, listen
+from mcpcompose.upstream.allowance import default_allowance
 from mcpcompose.upstream.base import Era, ServerLists
 from mcpcompose.upstream.call import Call, Reply
 from mcpcompose.upstream.connection import Watcher
@@ -83,9 +84,9 @@ async def place() -> AsyncIterator[Place]:
     bound = bind("127.0.0.1", None)
     listening = await listen(made, bound)
     url = f"http://127.0.0.1:{bound.getsockname()[1]}/mcp"
-    watcher = Watcher(made.notified.append, made.lost.append)
+    watcher = Watcher(lambda method, _params: made.notified.append(method), made.lost.append)
     endpoint = HttpEndpoint(url, {"x-team": "secret"})
-    made.connection = HttpConnection("s", endpoint, watcher, limit=100_000)
+    made.connection = HttpConnection("s", endpoint, watcher, allowance=default_allowance("s", 100_000))
     try:
         yield made
     finally:
@@ -229,7 +230,7 @@ async def test_a_modern_server_is_found_and_gets_recomputed_headers(place: Place
 
 
 async def test_a_server_that_is_not_there_says_so(place: Place) -> None:
-    watcher = Watcher(place.notified.append, place.lost.append)
+    watcher = Watcher(lambda method, _params: place.notified.append(method), place.lost.append)
     connection = HttpConnection("s", HttpEndpoint("http://127.0.0.1:1/mcp"), watcher)
     call = Call("tools/call", {})
     connection.begin(call)
@@ -280,7 +281,7 @@ async def test_one_call_that_cannot_connect_costs_no_other_until_nothing_answers
     while len(place.connection.pending) != 1:  # noqa: ASYNC110  a condition of the other side
         await asyncio.sleep(0.005)
 
-    place.connection._unreachable(Call("tools/call", {}), "broke the exchange off")
+    place.connection._break("gw-0", "broke the exchange off")
     assert place.connection._checking is not None
     await place.connection._checking
     gone.set()
@@ -359,7 +360,9 @@ async def test_a_server_that_ends_while_nobody_asks_it_anything_is_lost(era: Era
     bound = bind("127.0.0.1", None)
     listening = await listen(made, bound)
     endpoint = HttpEndpoint(f"http://127.0.0.1:{bound.getsockname()[1]}/mcp")
-    connection = HttpConnection("s", endpoint, Watcher(made.notified.append, lost.append), look=0.02)
+    connection = HttpConnection(
+        "s", endpoint, Watcher(lambda method, _params: made.notified.append(method), lost.append), look=0.02
+    )
     connection.greeted(era, "2025-06-18")
     connection.learned(ServerLists())
 
@@ -370,3 +373,26 @@ async def test_a_server_that_ends_while_nobody_asks_it_anything_is_lost(era: Era
             await asyncio.sleep(0.005)
     await connection.close("done")
     assert "cannot be reached" in lost[0]
+
+
+async def test_a_call_refused_for_missing_headers_is_sent_again_once_its_tool_is_known(place: Place) -> None:
+    async def answer(web: Web, message: dict[str, Any]) -> None:
+        if web.headers.get("mcp-param-region") == "eu":
+            await web.result(message, {"resultType": "complete"})
+        else:
+            error = {"code": -32020, "message": "the Mcp-Param-Region header is missing"}
+            body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode()
+            await web.answer(400, body)
+
+    schema = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+    known = ServerLists(tools=({"name": "x", "inputSchema": schema},))
+    place.answer = answer
+    place.connection.greeted(Era.MODERN, "2026-07-28")
+    call = asyncio.create_task(place.call(params={"name": "x", "arguments": {"region": "eu"}}))
+    async with asyncio.timeout(5):
+        while "notifications/tools/list_changed" not in place.notified:  # noqa: ASYNC110  of the other side
+            await asyncio.sleep(0.005)
+    place.connection.learned(known)
+
+    assert (await call).result == b'{"resultType": "complete"}'
+    assert len(place.seen) == 2

@@ -19,6 +19,7 @@ class Place:
 
     def __init__(self, cache: Path) -> None:
         self.again: Callable[[], Awaitable[Endpoint]] | None = None
+        self.cache = cache
         self.supervisor = Supervisor(cache=cache, restart=self._restart, changed=lambda: None)
 
     async def _restart(self, _server: str) -> Endpoint:
@@ -150,3 +151,23 @@ async def test_an_instance_that_listens_late_and_then_says_nothing_is_not_called
         await place.until(State.FAILED)
 
     assert (place.status.reason or "").startswith("did not answer its handshake within 1 s")
+
+
+async def test_lists_of_an_identity_that_was_only_believed_go_when_it_turns_out_to_be_another(place: Place) -> None:
+    what = project(servers={"a": {}})
+    place.supervisor.declare(what, {"a": "one"})
+    await place.supervisor.attach("a", StreamEndpoint(FakeServer()))
+    await place.until(State.READY)
+    later = Supervisor(cache=place.cache, restart=place.supervisor._around.restart, changed=lambda: None)
+    try:
+        later.declare(what, {"a": "one"})
+        believed = set(later.lists())
+        later.declare(what, {"a": "another"})
+        corrected = set(later.lists())
+    finally:
+        await later.close()
+
+    place.supervisor.declare(what, {"a": "another"})
+
+    assert (believed, corrected) == ({"a"}, set())
+    assert set(place.supervisor.lists()) == {"a"}, "what a server said itself stays until the next one speaks"

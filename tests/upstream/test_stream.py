@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mcpcompose.upstream.allowance import default_allowance
 from mcpcompose.upstream.base import Era
 from mcpcompose.upstream.call import Call
 from mcpcompose.upstream.connection import Watcher
@@ -17,7 +18,8 @@ class Stream:
     """A byte stream that is written to and read from by the test."""
 
     def __init__(self) -> None:
-        self.written: list[dict[str, Any]] = []
+        self._written: list[dict[str, Any]] = []
+        self.connection: StreamConnection | None = None
         self.write_backlog = 0
         self.closed = False
         self.receiver: Any = None
@@ -25,8 +27,15 @@ class Stream:
     def listen(self, receiver: Any) -> None:
         self.receiver = receiver
 
+    @property
+    def written(self) -> list[dict[str, Any]]:
+        """What was sent, with what would go out at the end of this turn of the loop."""
+        if self.connection is not None:
+            self.connection._flush()
+        return self._written
+
     def write(self, data: bytes) -> None:
-        self.written += [json.loads(line) for line in data.splitlines()]
+        self._written += [json.loads(line) for line in data.splitlines()]
 
     def pause_reading(self) -> None: ...
 
@@ -43,12 +52,13 @@ class Heard:
     def __init__(self) -> None:
         self.notified: list[str] = []
         self.lost: list[str] = []
-        self.watcher = Watcher(self.notified.append, self.lost.append)
+        self.watcher = Watcher(lambda method, _params: self.notified.append(method), self.lost.append)
 
 
 def connected(limit: int = 1 << 20) -> tuple[StreamConnection, Stream, Heard]:
     stream, heard = Stream(), Heard()
-    return StreamConnection("s", stream, heard.watcher, limit=limit), stream, heard
+    stream.connection = StreamConnection("s", stream, heard.watcher, allowance=default_allowance("s", limit))
+    return stream.connection, stream, heard
 
 
 async def test_two_calls_with_the_same_progress_token_get_their_own_progress() -> None:
@@ -124,7 +134,7 @@ async def test_a_line_over_the_limit_is_the_end() -> None:
     for _ in range(20):
         stream.receiver.data_received(b"x" * 100)
 
-    assert heard.lost == ["its output has a line of more than 1000 bytes"]
+    assert heard.lost == ["its output has a line of more than 1000 bytes (`gateway.limits.result`)"]
     assert call.reply is not None
     assert json.loads(call.reply.error or b"{}")["data"] == {"server": "s", "retryable": True}
 

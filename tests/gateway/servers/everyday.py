@@ -1,4 +1,4 @@
-"""A server on the SDK: tools, prompts, resources, progress; over stdio, or over HTTP on the port that is given."""
+"""A server on the SDK: tools, prompts, resources, progress; over stdio, or over HTTP on a port (`PORT`, `PORT sse`)."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def entry(day: str) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        server.run("streamable-http", port=int(sys.argv[1]))
+        server.run("sse" if "sse" in sys.argv else "streamable-http", port=int(sys.argv[1]))
     else:
         server.run("stdio")
