@@ -38,7 +38,7 @@ def calls(bench: Bench) -> None:
     for modern in (False, True):
         for sessions in (1, 16, 64):
             cell = Cell(sessions, modern, SMALL)
-            found = bench.table(cell, everybody, rounds=bench.rounds if sessions > 1 else 2)
+            found = bench.table(cell, everybody, rounds=bench.rounds if sessions > 1 else 4)
             _hold_calls(bench, cell, found)
     ours = everybody[1]
     bench.hold(
@@ -179,8 +179,8 @@ def _chosen(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)}; all of them when none is named")
     add("--url", action="append", default=[], metavar="NAME=URL[,PID]", help="another gateway that runs")
-    add("--seconds", type=float, default=1.5, help="of each measurement")
-    add("--rounds", type=int, default=6, help="of each cell; the best of them counts")
+    add("--seconds", type=float, default=0.6, help="of each round")
+    add("--rounds", type=int, default=12, help="of each cell; the best of them counts")
     add("--alone", action="store_true", help="without FastMCP's proxy and mcp-proxy")
     add("--write", action="store_true", help=f"put the tables into docs/{PAGE.name}; only with all rows")
     chosen = parser.parse_args(arguments)

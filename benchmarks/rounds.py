@@ -15,7 +15,9 @@ from harness.load import BadAnswerError, Figures, measure
 _PATIENCE = 60.0
 """Seconds beyond a measurement's own after which a gateway counts as one that cannot do it."""
 _ROUNDS_OF_OTHERS = 2
-"""What is many times slower than a bound needs no more to be told from it."""
+"""What is many times slower than a bound needs no more to be told from it, but longer ones."""
+_LONGER = 4
+_LARGE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ def play(contenders: Sequence[Contender], cell: Cell, *, seconds: float, rounds:
             before = found.get(contender.name)
             if isinstance(before, str) or (contender.is_other and number >= _ROUNDS_OF_OTHERS):
                 continue
-            found[contender.name] = _better(before, _once(contender, cell, seconds))
+            took = seconds * _LONGER if contender.is_other else seconds
+            took = max(took, _LARGE_SECONDS) if cell.size >= 1 << 20 else took
+            found[contender.name] = _better(before, _once(contender, cell, took))
     return found
 
 

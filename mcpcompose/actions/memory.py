@@ -14,8 +14,8 @@ def return_large_blocks() -> None:
     """
     Map every block over 1 MiB by itself, so that it is gone when it is freed.
 
-    glibc does so at first, but learns from each such block that is freed to keep the next ones of its size (mallopt(3)):
-    one large result would stay in the gateway's memory for good. Without glibc nothing happens.
+    glibc does so at first, but learns from each such block that is freed to keep the next ones of its size
+    (mallopt(3)): one large result would stay in the gateway's memory for good. Without glibc nothing happens.
     """
     if sys.platform != "linux":
         return

@@ -20,7 +20,9 @@ Examples:
   mcp-compose ps
   mcp-compose ps --format json
 """
-_COLOURS: Final[Mapping[str, Style]] = {"ready": "green", "failed": "red", "starting": "cyan", "idle": "dim", "stopped": "dim"}
+_COLOURS: Final[Mapping[str, Style]] = {
+    "ready": "green", "failed": "red", "starting": "cyan", "idle": "dim", "stopped": "dim",
+}  # fmt: skip
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 

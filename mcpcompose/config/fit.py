@@ -86,9 +86,9 @@ def _instances(server: Server, tree: Map, path: Path, *, on_host: bool) -> Itera
     if server.scope == "shared" and "instances" in server.model_fields_set:
         message = "`instances` has no effect with `scope: shared`"
         yield Problem(message, key_position(tree, (*path, "instances")), "write `scope: session`, `client` or `call`")
-    if server.scope != "shared" and server.http is not None and on_host:
-        message = f"`scope: {server.scope}` does not fit a process that listens at a port"
-        hint = "use `scope: shared`, the stdio transport, or a container"
+    if server.scope != "shared" and server.http is not None and (on_host or server.network == "host"):
+        message = f"`scope: {server.scope}` does not fit a server that listens at a port of the host"
+        hint = "use `scope: shared`, the stdio transport, or a container with a network of its own"
         yield Problem(message, value_position(tree, (*path, "scope")), hint)
 
 

@@ -266,17 +266,29 @@ class StreamEndpoint:
     stream: ByteStream
 
 
+class Life(Protocol):
+    """Whether an instance that is reached at a URL has ended: a connection to it may be silent about that for long."""
+
+    @property
+    def ended(self) -> bool:
+        """It has."""
+
+    def on_end(self, told: Callable[[str], None]) -> None:
+        """Tell *told* when it ends, with a reason for people; at once when it has."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpEndpoint:
     """
     An instance or remote that is reached at a URL; *headers* are values, hidden when printed.
 
-    *sse*: it speaks the transport of 2024-11-05, events of one GET and messages by POST.
+    *sse*: it speaks the transport of 2024-11-05, events of one GET and messages by POST. *life* is an instance's.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     sse: bool = False
+    life: Life | None = field(default=None, repr=False, compare=False)
 
 
 Endpoint = StreamEndpoint | HttpEndpoint

@@ -47,7 +47,7 @@ from mcpcompose.engine.docker_marks import (
     marked,
     split,
 )
-from mcpcompose.engine.docker_networks import DockerNetworks, refuse_not_ours
+from mcpcompose.engine.docker_networks import DockerNetworks, UsableNetwork, refuse_not_ours
 from mcpcompose.engine.ownership import hash_of, owner_of, refuse_other_configuration, server_of
 from mcpcompose.engine.sendable import refuse_unsendable
 from mcpcompose.errors import EngineError, InstanceMissing, McpComposeError, NameTaken
@@ -147,10 +147,10 @@ class DockerEngine:
         spec = await asyncio.to_thread(danger.launchable, spec, home=self._home, protected=self._protected())
         self._refuse_remote(spec)
         owner = self._work_for(spec.labels)
-        internal = await self._surroundings(spec, owner)
+        network = await self._surroundings(spec, owner)
         self._creating.add(spec.name)
         try:
-            await self._create(spec, values, internal=internal)
+            await self._create(spec, values, network)
         except NameTaken:
             found = await self._inspect(spec.name)
             if found is None or owner_of(found["Config"].get("Labels") or {}) != owner:
@@ -229,9 +229,9 @@ class DockerEngine:
 
     # --- one container ---
 
-    async def _create(self, spec: InstanceSpec, values: Values, *, internal: bool) -> None:
+    async def _create(self, spec: InstanceSpec, values: Values, network: UsableNetwork) -> None:
         secrets = secret_files.write(self._paths.secret_files, spec.name, values.secret_files)
-        config = container_config(marked(spec), values, secrets=secrets, internal=internal)
+        config = container_config(marked(spec), values, secrets=secrets, network=network)
         platform = getattr(spec.source, "platform", None)
         await self._client.call(
             f"create `{spec.name}`",
@@ -300,11 +300,9 @@ class DockerEngine:
         try:
             for _ in range(GONE_TRIES):
                 found = await self._inspect(container)
-                if found is None:
-                    reason = "removed"
-                    break
-                if not found["State"]["Running"]:
-                    reason = end_of(found["State"])
+                if found is None or not found["State"]["Running"]:
+                    reason = "removed" if found is None else end_of(found["State"])
+                    stream.life.end(reason)
                     break
                 await asyncio.sleep(PAUSE)
         except McpComposeError as error:
@@ -351,7 +349,8 @@ class DockerEngine:
             state = found["State"]
             why = "has no network" if state["Running"] else end_of(state)
             raise EngineError(f"`{name}` cannot be reached: it {why}", hint="see `mcp-compose logs`")
-        return HttpEndpoint(f"http://{host}:{port}{path}")
+        held = self._streams.get(name)
+        return HttpEndpoint(f"http://{host}:{port}{path}", life=held.life if held is not None else None)
 
     # --- what surrounds it ---
 
@@ -384,8 +383,8 @@ class DockerEngine:
                 hint="deliver them as variables: `secrets: [{source: NAME, env: VARIABLE}]`",
             )
 
-    async def _surroundings(self, spec: InstanceSpec, owner: Owner) -> bool:
-        """Check that volumes and network are this owner's; returns whether the network has no way out."""
+    async def _surroundings(self, spec: InstanceSpec, owner: Owner) -> UsableNetwork:
+        """Check that volumes and network are this owner's; returns the network."""
         for mount in spec.mounts:
             if mount.type == "volume":
                 await self._networks.check_volume(mount.source, owner)
@@ -393,5 +392,5 @@ class DockerEngine:
             if spec.network == "none" and isinstance(spec.transport, Http):
                 said = f"server `{spec.server}` speaks http and has no network"
                 raise EngineError(said, hint="use `network: isolated`")
-            return False
+            return UsableNetwork()
         return await self._networks.usable(spec.network, owner)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from mcpcompose.engine.docker_host import Address
-from mcpcompose.engine.streams import HeldOutput
+from mcpcompose.engine.streams import HeldOutput, Lifetime
 from mcpcompose.errors import EngineError, EngineUnreachable, InstanceMissing
 
 HEADER: Final = 8
@@ -42,6 +42,7 @@ class AttachedStream(HeldOutput, asyncio.Protocol):
         self._discarding = False
         self.closed = False
         """Let go of by us."""
+        self.life = Lifetime()
         self.gone = False
         """The connection has ended."""
 

@@ -47,8 +47,7 @@ class DockerClient:
 
     async def call(self, doing: str, work: Callable[[APIClient], Answer], *, values: Values | None = None) -> Answer:
         """Do *work* in a thread; *doing* says what it is in an error, *values* must not show there."""
-        if self._closing.is_set():
-            raise EngineError(f"cannot {doing}: this engine was let go of")
+        self._refuse_when_closing(doing)
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._do, doing, work, values)
 
     async def ready(self) -> str:
@@ -66,11 +65,16 @@ class DockerClient:
 
     def _do(self, doing: str, work: Callable[[APIClient], Answer], values: Values | None) -> Answer:
         with our_errors(doing, values):
-            return work(self._connected())
+            return work(self._connected(doing))
 
-    def _connected(self) -> APIClient:
+    def _refuse_when_closing(self, doing: str) -> None:
+        if self._closing.is_set():
+            raise EngineError(f"cannot {doing}: this engine was let go of")
+
+    def _connected(self, doing: str) -> APIClient:
         with self._first:
             if self._api is None:
+                self._refuse_when_closing(doing)  # who waited here while nobody answered does not wait again
                 self._api = self._connect()
                 self.version = self._api.api_version
             return self._api

@@ -16,6 +16,8 @@ from mcpcompose.engine.base import (
     Stdio,
     Values,
 )
+from mcpcompose.engine.docker_networks import UsableNetwork
+from mcpcompose.engine.subnets import address_in
 from mcpcompose.errors import EngineError
 
 SECRETS: Final = "/run/secrets"
@@ -39,11 +41,13 @@ def image_of(spec: InstanceSpec) -> str:
             return source.tag
 
 
-def container_config(spec: InstanceSpec, values: Values, *, secrets: Path | None, internal: bool) -> dict[str, Any]:
+def container_config(
+    spec: InstanceSpec, values: Values, *, secrets: Path | None, network: UsableNetwork
+) -> dict[str, Any]:
     """
     The body of the engine's create call.
 
-    *secrets* is the folder with this instance's secret files; *internal* says that its network has no way out.
+    *secrets* is the folder with this instance's secret files, *network* what it is on.
     """
     stdio = isinstance(spec.transport, Stdio)
     config: dict[str, Any] = {
@@ -58,8 +62,11 @@ def container_config(spec: InstanceSpec, values: Values, *, secrets: Path | None
         "Tty": False,
         "StopTimeout": math.ceil(spec.stop_grace_period),
         "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": _host_config(spec, secrets, internal=internal),
+        "HostConfig": _host_config(spec, secrets, internal=network.internal),
     }
+    address = address_in(network.subnet, spec.name) if network.subnet is not None and not stdio else None
+    if address is not None:
+        config["NetworkingConfig"] = {"EndpointsConfig": {spec.network: {"IPAMConfig": {"IPv4Address": address}}}}
     if spec.user is not None:
         config["User"] = spec.user
     if spec.working_dir is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 TRIES: Final = 64
 REMOVE_TRIES: Final = 20
 PAUSE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class UsableNetwork:
+    """A network that an instance may be on: *internal* is one without a way out."""
+
+    internal: bool = False
+    subnet: IPv4Network | None = None
 
 
 class DockerNetworks:
@@ -77,13 +86,13 @@ class DockerNetworks:
         listed = await self._client.call(f"look up network `{name}`", lambda api: api.networks(names=[f"^{name}$"]))
         return next((network for network in listed if network["Name"] == name), None)
 
-    async def usable(self, name: str, owner: Owner | None) -> bool:
-        """Whether the network *name* has no way out. Raises for a network that is missing or somebody else's."""
+    async def usable(self, name: str, owner: Owner | None) -> UsableNetwork:
+        """The network *name*. Raises for one that is missing or somebody else's."""
         if (found := await self.find(name)) is None:
             raise EngineError(f"network `{name}` does not exist", hint="run `mcp-compose up` again")
         if owner is None or owner_of(found.get("Labels") or {}) != owner:
             raise NameTaken(f"network `{name}` belongs to somebody else", hint="use another `--project-name`")
-        return bool(found.get("Internal"))
+        return UsableNetwork(bool(found.get("Internal")), next(subnets.subnets_of([found]), None))
 
     async def create_volume(self, spec: VolumeSpec) -> None:
         """Make a volume. Raises `NameTaken`."""

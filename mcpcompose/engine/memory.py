@@ -210,8 +210,10 @@ class MemoryEngine:
     async def close(self) -> None:
         """Let go of everything; programs on stdio see the end of their input, as containers do."""
         streams, self._streams = self._streams, {}
-        for stream in streams.values():
-            await stream.close()
+        for name, stream in streams.items():
+            found = self.world.instances.get(name)
+            if found is None or not isinstance(found.spec.transport, Http):
+                await stream.close()
         for instance in self.world.instances.values():
             if instance.holder is self:
                 instance.holder = None
@@ -245,7 +247,7 @@ class MemoryEngine:
         if not isinstance(transport, Http):
             raise InstanceMissing(f"instance `{instance.spec.name}` does not listen")
         url = self._urls.get(source_key(instance.spec.source, None))
-        return HttpEndpoint(url or f"http://127.0.0.1:{transport.port}{transport.path}")
+        return HttpEndpoint(url or f"http://127.0.0.1:{transport.port}{transport.path}", life=instance.life)
 
     async def _end(self, instance: WorldInstance) -> None:
         if (stream := self._streams.pop(instance.spec.name, None)) is not None:

@@ -44,6 +44,7 @@ from mcpcompose.engine.process_packages import PackageEnvironments
 from mcpcompose.engine.process_records import MARK, Record, Records, is_alive, marked, record_of, start_time
 from mcpcompose.engine.process_unsupported import refuse_unsupported
 from mcpcompose.engine.sendable import refuse_unsendable
+from mcpcompose.engine.streams import Lifetime, exit_reason
 from mcpcompose.errors import EngineError, ImageMissing, InstanceMissing
 from mcpcompose.paths import ProjectPaths
 from mcpcompose.spec.identity import Owner
@@ -62,6 +63,7 @@ class Held:
         self.stream = stream
         self.log = log
         self.ended = asyncio.Event()
+        self.life = Lifetime()
         self.stop_watching: Callable[[], None] = _nothing
 
     async def let_go(self) -> None:
@@ -165,7 +167,7 @@ class ProcessEngine:
         held = await self._launch(record, self._command(record, values), environment)
         self._held[name] = held
         self._feed.publish(record.labels, EngineEvent(name, "started"))
-        return StreamEndpoint(held.stream) if held.stream is not None else _http(record)
+        return StreamEndpoint(held.stream) if held.stream is not None else _http(record, held)
 
     async def connect_instance(self, name: str) -> Endpoint:
         """Hold a running HTTP instance that an earlier run left. Raises `InstanceMissing` when it does not run."""
@@ -177,7 +179,7 @@ class ProcessEngine:
             await self._read_log(held.log, name)
             self._held[name] = held
             held.stop_watching = watch(record.pid, lambda: self._ended(record, held))
-        return _http(record)
+        return _http(record, self._held[name])
 
     async def stop_instance(self, name: str, grace: float) -> None:
         """Ask it to end, and make it end after *grace* seconds."""
@@ -295,6 +297,7 @@ class ProcessEngine:
         if held.stream is not None:
             held.stream.exited(code)
         held.ended.set()
+        held.life.end(exit_reason(code))
         if self._held.get(record.name) is held:
             del self._held[record.name]
         self._feed.publish(record.labels, EngineEvent(record.name, "died"))
@@ -346,8 +349,8 @@ def _nothing() -> None:
     """There is nothing to stop watching."""
 
 
-def _http(record: Record) -> HttpEndpoint:
-    return HttpEndpoint(f"http://127.0.0.1:{record.port}{record.path}")
+def _http(record: Record, held: Held) -> HttpEndpoint:
+    return HttpEndpoint(f"http://127.0.0.1:{record.port}{record.path}", life=held.life)
 
 
 async def _within(gone: asyncio.Event, seconds: float) -> bool:

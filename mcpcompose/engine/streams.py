@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from mcpcompose.engine.base import Receiver
 
 KEPT_LIMIT: Final = 1 << 20
 """How many bytes are taken while nobody listens; then reading pauses."""
+
+
+class Lifetime:
+    """A `Life`, for the engine that knows."""
+
+    def __init__(self) -> None:
+        self._end: str | None = None
+        self._told: list[Callable[[str], None]] = []
+
+    @property
+    def ended(self) -> bool:
+        """It has ended."""
+        return self._end is not None
+
+    def on_end(self, told: Callable[[str], None]) -> None:
+        """Tell *told* when it ends."""
+        if self._end is not None:
+            told(self._end)
+        else:
+            self._told.append(told)
+
+    def end(self, reason: str) -> None:
+        """It has ended; only the first reason counts."""
+        if self._end is None:
+            self._end = reason
+            listeners, self._told = self._told, []
+            for told in listeners:
+                told(reason)
 
 
 class HeldOutput:

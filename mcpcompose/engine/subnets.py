@@ -39,6 +39,18 @@ def candidates(name: str, used: Iterable[IPv4Network], prefix: int = PREFIX) -> 
                 yield subnet
 
 
+def address_in(subnet: IPv4Network, instance: str) -> str | None:
+    """
+    The address of the instance of this name, by its number; None where there is no room for it.
+
+    An engine gives the address of one that has ended to the next that starts, and whoever still speaks to the first
+    would speak to somebody else's.
+    """
+    number = instance.rpartition("-")[2]
+    place = 1 + int(number) if number.isdecimal() and len(number) < 6 else subnet.num_addresses  # noqa: PLR2004
+    return str(subnet[place]) if place < subnet.num_addresses - 1 else None
+
+
 def subnets_of(networks: Iterable[dict[str, object]]) -> Iterator[IPv4Network]:
     """The IPv4 subnets in an engine's list of networks."""
     for network in networks:

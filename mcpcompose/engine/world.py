@@ -10,7 +10,7 @@ from typing import Literal
 from mcpcompose.engine.base import EngineEvent, InstanceSpec, NetworkSpec, VolumeSpec
 from mcpcompose.engine.feed import Feed
 from mcpcompose.engine.programs import Console, Program, ProgramFailed
-from mcpcompose.engine.streams import exit_reason
+from mcpcompose.engine.streams import Lifetime, exit_reason
 
 
 @dataclass(eq=False)
@@ -23,6 +23,7 @@ class WorldInstance:
     holder: object | None = None
     exit_code: int | None = None
     starts: int = 0
+    life: Lifetime = field(default_factory=Lifetime)
 
     @property
     def running(self) -> bool:
@@ -46,6 +47,7 @@ class World:
         """Run *program* as *instance*."""
         instance.console, instance.holder, instance.exit_code = console, holder, None
         instance.starts += 1
+        instance.life = Lifetime()
         instance.task = asyncio.create_task(self._run(instance, program, console), name=f"memory:{instance.spec.name}")
         self.publish(instance, "started")
 
@@ -55,6 +57,8 @@ class World:
             instance.task.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({instance.task}, timeout=instance.spec.stop_grace_period)
+            if instance.task.done():
+                instance.life.end(exit_reason(instance.exit_code))  # it may have ended before it began
 
     async def crash(self, name: str, code: int = 137) -> None:
         """Let an instance end by itself, as if killed from outside."""
@@ -68,7 +72,7 @@ class World:
         self.feed.publish(dict(instance.spec.labels), EngineEvent(instance.spec.name, action))
 
     async def _run(self, instance: WorldInstance, program: Program, console: Console) -> None:
-        code = 1
+        code, life = 1, instance.life
         try:
             code = await program(console) or 0
         except ProgramFailed as failure:
@@ -77,6 +81,7 @@ class World:
             code = console.code if console.code is not None else 143
         finally:
             instance.exit_code = code
+            life.end(exit_reason(code))
             console.log(b"")
             console.stream.end(exit_reason(code))
             self.publish(instance, "died")

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from mcpcompose.gateway.envelope import Response, request_bytes
-from mcpcompose.upstream.call import INTERNAL_ERROR, METHOD_NOT_FOUND, Ask, Reply, failure
-from mcpcompose.upstream.wire import encode
+from mcpcompose.upstream.call import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Ask, Reply, failure
+from mcpcompose.upstream.wire import encode, members
 
 _MOST: Final = 256
 """Questions that one client may have open."""
@@ -42,9 +42,9 @@ class OpenAsks:
         """
         if ask.done:
             return None
-        needed = NEEDED.get(ask.method)
-        if needed is not None and self._capabilities.get(needed) is None:
-            ask.answer(failure(METHOD_NOT_FOUND, f"this client has not declared `{needed}`"))
+        refused = refusal(ask, self._capabilities) if ask.method in NEEDED else None
+        if refused is not None:
+            ask.answer(refused)
             return None
         if len(self._open) >= _MOST:
             ask.answer(failure(INTERNAL_ERROR, "this client has too many questions open"))
@@ -72,10 +72,30 @@ class OpenAsks:
             tell("notifications/cancelled", encode({"requestId": id_, "reason": "no answer is needed any more"}))
 
 
+def refusal(ask: Ask, capabilities: Mapping[str, Any]) -> Reply | None:
+    """The answer to *ask* in place of a client that can do this; None when it may be asked."""
+    needed = NEEDED.get(ask.method)
+    can = capabilities.get(needed) if needed is not None else None
+    if can is None:
+        return failure(METHOD_NOT_FOUND, f"this client has not declared `{needed or ask.method[:100]}`")
+    if ask.method == "elicitation/create" and b'"url"' in ask.params and not opens_addresses(capabilities):
+        mode = (members(ask.params) or {}).get("mode")
+        if mode is not None and bytes(mode) == b'"url"':
+            return failure(INVALID_PARAMS, "this client has not declared `elicitation.url`")
+    return None
+
+
+def opens_addresses(capabilities: Mapping[str, Any]) -> bool:
+    """Whether it can be asked to let people open an address, which is more than a form."""
+    can = capabilities.get("elicitation")
+    return isinstance(can, dict) and can.get("url") is not None
+
+
 def with_title(ask: Ask, title: str) -> None:
     """Let people see which of several servers asks."""
-    if ask.method != "elicitation/create":
+    if ask.method != "elicitation/create" or ask.titled:
         return
+    ask.titled = True
     try:
         params = msgspec.json.decode(ask.params, type=dict[str, msgspec.Raw])
         message = msgspec.json.decode(params["message"], type=str)
@@ -84,4 +104,4 @@ def with_title(ask: Ask, title: str) -> None:
     ask.params = encode({**params, "message": f"[{title}] {message}"})
 
 
-__all__ = ["NEEDED", "OpenAsks", "with_title"]
+__all__ = ["NEEDED", "OpenAsks", "opens_addresses", "refusal", "with_title"]

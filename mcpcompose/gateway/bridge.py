@@ -51,13 +51,18 @@ def without_envelope(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
     if not isinstance(meta, dict):
         return params, None, None
     envelope = {key: value for key, value in meta.items() if key in ENVELOPE_KEYS} or None
-    token = meta.get("progressToken")
-    known = isinstance(token, (int, str)) and not isinstance(token, bool)
     rest = {key: value for key, value in meta.items() if key not in ENVELOPE_KEYS and key != "progressToken"}
     clean = {key: value for key, value in params.items() if key != "_meta"}
     if rest:
         clean["_meta"] = rest
-    return clean, envelope, encode(token) if known else None
+    return clean, envelope, token_of(params)
+
+
+def token_of(params: Mapping[str, Any]) -> bytes | None:
+    """The client's progress token as JSON."""
+    meta = params.get("_meta")
+    token = meta.get("progressToken") if isinstance(meta, dict) else None
+    return encode(token) if isinstance(token, (int, str)) and not isinstance(token, bool) else None
 
 
 def _for_handshake(raw: bytes) -> Answer:

@@ -80,7 +80,7 @@ def compile_endpoint(
         return None
     offered = {name: lists.get(name, _NOTHING) for name in names}
     parts = _Parts(project, profile_name, profile, only, fragments or Fragments())
-    rewriting = parts.rewriting(offered)
+    rewriting, marks = parts.rewriting(offered)
     prefixes = frozenset(_prefix(name, project.servers[name]) for name in names)
     tools, prompts = _Names(prefixes), _Names(prefixes)
     resources, templates = _Uris("resource"), _Uris("template")
@@ -118,7 +118,7 @@ def compile_endpoint(
         said={name: offer.capabilities for name, offer in offered.items()},
         instructions=_instructions(project, offered, only),
         info=_info(project, offered, only),
-        collisions=(*tools.collisions, *prompts.collisions, *resources.collisions, *templates.collisions),
+        collisions=(*tools.collisions, *prompts.collisions, *marks, *resources.collisions, *templates.collisions),
     )
 
 
@@ -134,18 +134,22 @@ class _Parts:
         self._plain = only is not None
         self._fragments = fragments
 
-    def rewriting(self, offered: Mapping[str, ServerLists]) -> dict[str, Rewriting]:
-        """The servers with a URI that one before them has, too."""
+    def rewriting(self, offered: Mapping[str, ServerLists]) -> tuple[dict[str, Rewriting], list[tuple[str, str]]]:
+        """The servers with a URI that one before them has, too; and that said to people."""
         found: dict[str, Rewriting] = {}
-        taken: set[str] = set()
+        told: list[tuple[str, str]] = []
+        taken: dict[str, str] = {}
         for name, offer in offered.items() if len(offered) > 1 else ():
             of = (offer.resources, offer.templates, offer.tools)
             own = self._fragments.get(("uris", name), of, lambda of=of: own_uris(*of))  # type: ignore[misc]
-            if taken.isdisjoint(own):
-                taken |= own
+            if taken.keys().isdisjoint(own):
+                taken.update(dict.fromkeys(own, name))
             else:
                 found[name] = Rewriting(name)
-        return found
+                same = min(taken.keys() & own)
+                text = f"its resources have `{name}` in front: `{taken[same]}` has `{same}`, too, and came first"
+                told.append((name, readable(text)))
+        return found, told
 
     def tools(self, name: str, offer: ServerLists, prefix: str | None, mark: Rewriting | None) -> NamedFragment:
         """Of one server."""

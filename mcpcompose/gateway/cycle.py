@@ -18,6 +18,7 @@ App = Callable[[Scope, Receive, Send], Any]
 
 ON_DISCONNECT: Final = "mcpcompose.on_disconnect"
 """Where an application puts into its scope what is called when the client goes away, so that no task waits for it."""
+_EXPECTED: Final = (b"expect", b"100-continue")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in http.HTTPStatus}
 _BODILESS: Final = frozenset({204, 304})
@@ -123,7 +124,7 @@ class Cycle:
         self._wire.wanted()
         if not self._continued:
             self._continued = True
-            if not self._started and (b"expect", b"100-continue") in self.scope["headers"]:
+            if not self._started and _EXPECTED in [(name, value.lower()) for name, value in self.scope["headers"]]:
                 self._wire.transport.write(_CONTINUE)
 
     def _event(self) -> Event:
@@ -209,6 +210,7 @@ class Cycle:
         if not more:
             self.complete = True
             self._parts = []
+            self.scope.pop(ON_DISCONNECT, None)  # it holds the call, and that its result
             self._wake()
             self._wire.answered()
 

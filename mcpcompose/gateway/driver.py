@@ -29,6 +29,15 @@ DECLINED: Final = {"elicitation/create": b'{"action":"cancel"}', "roots/list": b
 """What a client that answers with an error is taken to mean; there is no error in the answers of a round."""
 
 
+UNANSWERED: Final = "the client did not answer in time"
+
+
+def patience(call: Call) -> float:
+    """Seconds that a client may think about questions: never longer than the whole call may take."""
+    parked = call.allowance.parked
+    return parked if call.last is None else max(min(parked, call.last - time.monotonic()), 0.0)
+
+
 class Driver:
     """One request of a handshake client; *submit* sends it again."""
 
@@ -69,7 +78,7 @@ class Driver:
             asyncio.get_running_loop().call_later(self._pause, again)
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)
             return
-        self._timer = asyncio.get_running_loop().call_later(call.allowance.parked, self._late, call)
+        self._timer = asyncio.get_running_loop().call_later(patience(call), self._late, call)
         now = time.monotonic()
         for key, (method, params) in requests.items():
             call.asked(Ask(method, params, partial(self._answered, call, key, method, again)), now)
@@ -101,7 +110,7 @@ class Driver:
 
     def _late(self, call: Call) -> None:
         self._over = True
-        self._give_up(call, "the client did not answer in time")
+        self._give_up(call, UNANSWERED)
 
     def _gone(self, _call: Call, _reason: str) -> None:
         self._over = True
@@ -156,4 +165,4 @@ def _said(reply: Reply) -> str:
         return ""
 
 
-__all__ = ["DECLINED", "INPUT_REQUIRED", "Driver", "requests_of"]
+__all__ = ["DECLINED", "INPUT_REQUIRED", "UNANSWERED", "Driver", "patience", "requests_of"]

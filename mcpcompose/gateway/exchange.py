@@ -39,10 +39,17 @@ async def deliver(  # noqa: PLR0917  who, what, how, and what a session adds
         if call.reply is None:
             await call.news()
         if call.reply is None or call.notes:
-            if events and not (modern and call.notes and all(isinstance(note, Ask) for note in call.notes)):
+            if not events:
+                answer = await _answer(outcome)
+            elif modern and call.notes and all(isinstance(note, Ask) for note in call.notes):
+                notes, asked = await next_notes(outcome, None)
+                if asked is None or notes:
+                    await _stream(visit, id_, outcome, asks, log, (notes, asked))
+                    return
+                answer = asked
+            else:
                 await _stream(visit, id_, outcome, asks, log)
                 return
-            answer = await _answer(outcome)
         else:
             answer = outcome.shape(call.reply)
     else:
@@ -94,8 +101,13 @@ async def _answer(outcome: Forwarded) -> Answer:
             return answer
 
 
-async def _stream(
-    visit: Visit, id_: RequestId, outcome: Forwarded, asks: OpenAsks | None, log: EventLog | None
+async def _stream(  # noqa: PLR0917  as `deliver`
+    visit: Visit,
+    id_: RequestId,
+    outcome: Forwarded,
+    asks: OpenAsks | None,
+    log: EventLog | None,
+    first: tuple[list[Note], Answer | None] | None = None,
 ) -> None:
     """What the server says before its result, in order, then the result."""
     events = Direct() if log is None else log.stream()
@@ -103,7 +115,8 @@ async def _stream(
     try:
         await events.start(visit.send, visit.scope)
         while True:
-            notes, answer = await next_notes(outcome, seconds)
+            notes, answer = first or await next_notes(outcome, seconds)
+            first = None
             for note in notes:
                 content = note_bytes(note, outcome, asks)
                 if content is not None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from mcpcompose.gateway import bridge
 from mcpcompose.gateway.asks import with_title
+from mcpcompose.gateway.capabilities import has_tasks
 from mcpcompose.gateway.compiler import RoutingTable
 from mcpcompose.gateway.envelope import (
     HEADER_MISMATCH,
@@ -188,7 +189,7 @@ class Kernel:
         """Answer *request*, or send it on. Never raises."""
         method = request.method
         if "requestState" in request.params and caller.modern:
-            resumed = self.rounds.resumed(request, caller.client)
+            resumed = self.rounds.resumed(request, caller)
             if resumed is not None:
                 return resumed
         if method == "tools/call":
@@ -210,6 +211,7 @@ class Kernel:
         return {s.server: s.state.value for s in self._supervisor.status() if s.server in endpoint.servers}
 
     def _list(self, request: Request, caller: Caller, endpoint: EndpointTable) -> Answer:
+        self._supervisor.wanted(endpoint.servers, LISTS[request.method][0])
         cursor = request.params.get("cursor")
         page = endpoint.page(request.method, cursor, self.limits.page, modern=caller.modern)
         return Failure(INVALID_PARAMS, "this cursor was not given out here") if page is None else Result(page)
@@ -226,7 +228,10 @@ class Kernel:
             mismatch = param_mismatch(route.headers, params.get("arguments"), caller.headers)
             if mismatch is not None:
                 return Failure(HEADER_MISMATCH, mismatch)
-        return self._forward(request, caller, endpoint, route.server, {**params, "name": route.name})
+        params = {**params, "name": route.name}
+        if "task" in params and endpoint.server is None:
+            del params["task"]  # of 2025-11-25, and not offered here: such a call is one like any other
+        return self._forward(request, caller, endpoint, route.server, params)
 
     def hears(self, session: str) -> None:
         """A session's client listens outside of its calls from now on."""
@@ -289,9 +294,10 @@ class Kernel:
             text = exceeded("this client has too many calls under way", gauge.most, "gateway.limits.calls")
             return Failure(INTERNAL_ERROR, text, {"retryable": True})
         self._supervisor.submit(server, call)
-        title = outward = None
-        if endpoint.server is None and len(endpoint.servers) > 1:
-            title = server
+        several = len(endpoint.servers) > 1
+        title = server if endpoint.server is None and several else None
+        outward = None
+        if endpoint.server is None and (several or has_tasks(endpoint.said.get(server))):
             outward = Outward(endpoint, server, caller.origin.client, self.others.links, self.others.task_ids)
         return Forwarded(
             call, request.method, request.params, caller, server, title, endpoint.info_json, self.rounds, outward

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mcpcompose.gateway.capabilities import has_tasks
 from mcpcompose.gateway.table import EndpointTable
 from mcpcompose.gateway.tasks import METHODS, TaskIds, task_id, with_task_id
 from mcpcompose.gateway.uris import Links, Rewriting, is_rewritable, may_have_links, rewritten_result
@@ -26,7 +27,7 @@ class Outward:
         """The result *raw* of *method*; the very same bytes where nothing in it leads elsewhere."""
         if self.server in self.endpoint.rewriting or may_have_links(raw):
             raw = rewritten_result(raw, self.uri)
-        if method in METHODS or (_TASK in raw and _is_task(raw)):
+        if has_tasks(self.endpoint.said.get(self.server)) and (method in METHODS or (_TASK in raw and _is_task(raw))):
             raw = self.task(raw)
         return raw
 

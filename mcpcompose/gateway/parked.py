@@ -11,20 +11,21 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from mcpcompose.gateway.asks import NEEDED
+from mcpcompose.gateway.asks import refusal
+from mcpcompose.gateway.bridge import token_of
 from mcpcompose.gateway.envelope import INVALID_PARAMS, Answer, Failure, Result
 from mcpcompose.gateway.seal import digest_of
 from mcpcompose.spec.limits import Limits, exceeded
-from mcpcompose.upstream.call import METHOD_NOT_FOUND, Ask, Reply, failure
+from mcpcompose.upstream.call import Ask, Reply
 from mcpcompose.upstream.wire import META_SERVER, encode, members
 
 if TYPE_CHECKING:
-    from mcpcompose.gateway.kernel import Forwarded
+    from mcpcompose.gateway.kernel import Caller, Forwarded
 
 PREFIX: Final = "parked."
 _ELICITATION_ID: Final = "elicitationId"
@@ -76,20 +77,22 @@ class Parked:
             )
         )
 
-    def resume(self, state: str, client: str, method: str, params: Mapping[str, Any]) -> Forwarded | Failure:
+    def resume(self, state: str, caller: Caller, method: str, params: Mapping[str, Any]) -> Forwarded | Failure:
         """Go on with the call of *state*, with the answers in *params*; what is still missing is asked again."""
         handle = state.removeprefix(PREFIX)
         entry = self._entries.get(handle)
-        if entry is None or entry.outcome.caller.client != client or entry.digest != digest_of(method, params):
+        if entry is None or not _is_same(entry.outcome.caller, caller) or entry.digest != digest_of(method, params):
             return invalid_state()
         self._remove(handle)
+        outcome = replace(entry.outcome, caller=caller)
+        outcome.call.goes_on(caller.origin, token_of(params))
         answers = params.get("inputResponses")
         for key, ask in entry.asks.items():
             if isinstance(answers, dict) and isinstance(answers.get(key), dict):
                 ask.answer(Reply(result=encode(answers[key])))
             elif not ask.done:
-                entry.outcome.call.notes.append(ask)
-        return entry.outcome
+                outcome.call.notes.append(ask)
+        return outcome
 
     def close(self) -> None:
         """The gateway ends."""
@@ -117,13 +120,16 @@ def invalid_state() -> Failure:
     return Failure(INVALID_PARAMS, "`requestState` is not valid for this request", {"reason": "invalid_request_state"})
 
 
+def _is_same(one: Caller, other: Caller) -> bool:
+    return (one.client, one.profile, one.server) == (other.client, other.profile, other.server)
+
+
 def _is_possible(ask: Ask, capabilities: Mapping[str, Any]) -> bool:
     """What the client did not say it can do is answered in its place."""
-    needed = NEEDED.get(ask.method)
-    if needed is not None and capabilities.get(needed) is not None:
-        return True
-    ask.answer(failure(METHOD_NOT_FOUND, f"this client has not declared `{needed or ask.method}`"))
-    return False
+    refused = refusal(ask, capabilities)
+    if refused is not None:
+        ask.answer(refused)
+    return refused is None
 
 
 def _request(ask: Ask) -> dict[str, Any]:

@@ -60,8 +60,9 @@ class Peers:
         if peer is not None and (method != MESSAGE or peer.level is None or is_severe(params, peer.level)):
             peer.said(method, params)
 
-    def asked(self, origin: Origin, ask: Ask) -> None:
-        """A question to the client of *origin*."""
+    def asked(self, server: str, origin: Origin, ask: Ask) -> None:
+        """A question of *server* to the client of *origin*."""
+        ask.server = server
         peer = self._peers.get(origin.session) if origin.session is not None else None
         if peer is None:
             ask.answer(failure(METHOD_NOT_FOUND, "the client is not there"))

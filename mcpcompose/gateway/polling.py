@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from mcpcompose.gateway.capabilities import TASKS
-from mcpcompose.gateway.driver import DECLINED, Driver, requests_of
+from mcpcompose.gateway.driver import DECLINED, UNANSWERED, Driver, patience, requests_of
 from mcpcompose.gateway.envelope import MISSING_CAPABILITY
 from mcpcompose.upstream.base import Era
 from mcpcompose.upstream.call import INTERNAL_ERROR, Ask, Call, Reply, failure
@@ -32,12 +32,14 @@ _OVER: Final = frozenset({"completed", "failed", "cancelled"})
 class Poller:
     """The answers to one call, as the last word only; *submit* sends requests to the server."""
 
+    __slots__ = ("_answers", "_asked", "_pause", "_rounds", "_submit", "_task", "_timer")
+
     def __init__(self, submit: Callable[[Call], None]) -> None:
         self._submit = submit
-        self._rounds = Driver(submit)
+        self._rounds: Driver | None = None
         self._task: str | None = None
         self._pause = _PAUSE
-        self._answers: dict[str, msgspec.Raw] = {}
+        self._answers: dict[str, msgspec.Raw] | None = None
         self._asked: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -53,8 +55,11 @@ class Poller:
             found = _task(reply.result)
             if found is not None and found.get("resultType") == "task" and isinstance(found.get("taskId"), str):
                 self._task = found["taskId"]
+                call.left = self._left
                 self._wait(call, found)
                 return True
+        if self._rounds is None:
+            self._rounds = Driver(self._submit)
         return self._rounds(call, reply)
 
     def _declared(self, call: Call, error: bytes) -> bool:
@@ -109,9 +114,10 @@ class Poller:
         self._submit(call)
 
     def _ask(self, call: Call, requests: Mapping[str, tuple[str, bytes]]) -> None:
-        self._answers = {}
+        self._answers = None
         self._asked |= requests.keys()
         call.began(time.monotonic(), self._gone)
+        self._timer = asyncio.get_running_loop().call_later(patience(call), self._late, call)
         for key, (method, params) in requests.items():
             answered = partial(self._answered, call, key, method, len(requests))
             call.asked(Ask(method, params, answered), time.monotonic())
@@ -123,18 +129,28 @@ class Poller:
         if content is None:
             call.give_up(failure(INTERNAL_ERROR, f"the client did not answer `{method}`"), "the client did not answer")
             return
-        self._answers[key] = msgspec.Raw(content)
-        if len(self._answers) == number:
+        answers = self._answers = {**(self._answers or {}), key: msgspec.Raw(content)}
+        if len(answers) == number:
+            self._stop_timer()
             call.method = "tasks/update"
-            call.params = {"taskId": self._task, "inputResponses": self._answers}
+            call.params = {"taskId": self._task, "inputResponses": answers}
             self._submit(call)
 
+    def _late(self, call: Call) -> None:
+        call.give_up(failure(INTERNAL_ERROR, UNANSWERED), "timeout")
+
     def _gone(self, _call: Call, _reason: str) -> None:
+        self._stop_timer()
+
+    def _left(self, call: Call) -> None:
         """Nobody waits any more: the task is not wanted either."""
+        params, envelope = {"taskId": self._task}, dict(call.envelope or {})
+        self._submit(Call("tasks/cancel", params, envelope=envelope, origin=call.origin))
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._submit(Call("tasks/cancel", {"taskId": self._task}, envelope=dict(_call.envelope or {})))
+            self._timer = None
 
 
 def _task(raw: bytes) -> dict[str, Any] | None:

@@ -110,10 +110,10 @@ class HttpProtocol(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._parser = None
-        cycle = self.cycle
+        cycle, self.cycle = self.cycle, None
         if cycle is not None and not cycle.complete:
             cycle.disconnect()
-            gone = cycle.scope.get(ON_DISCONNECT)
+            gone = cycle.scope.pop(ON_DISCONNECT, None)
             if gone is not None:
                 gone()
         self._go_on()
@@ -198,7 +198,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; a trailer after the body goes nowhere."""
-        self._headers.append((name.lower(), value))
+        self._headers.append((name.lower(), value.strip(b" \t")))  # blanks around it are no part of it (RFC 9110, 5.5)
 
     def on_headers_complete(self) -> None:
         """Begin to serve the request, unless another one is being served."""
@@ -273,7 +273,8 @@ class HttpProtocol(asyncio.Protocol):
         if error is not None:
             _log.error("a request failed", exc_info=error)
         if not cycle.complete and not cycle.disconnected:
-            self._refuse(500, "internal error")
+            status, text = (503, "the gateway ends") if task.cancelled() else (500, "internal error of the gateway")
+            self._refuse(status, text)
 
     # --- time, and what is refused ----------------------------------------------------------------------------------
 

@@ -7,23 +7,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from mcpcompose.gateway.asks import with_title
+from mcpcompose.gateway.asks import opens_addresses, with_title
 from mcpcompose.gateway.driver import INPUT_REQUIRED
-from mcpcompose.gateway.envelope import Failure, Request
+from mcpcompose.gateway.envelope import MISSING_CAPABILITY, Failure, Request
 from mcpcompose.gateway.parked import PREFIX, Parked, invalid_state
 from mcpcompose.gateway.seal import Sealer, digest_of
 from mcpcompose.upstream.base import Era
-from mcpcompose.upstream.call import Ask, Reply
+from mcpcompose.upstream.call import Ask, Reply, failure
 from mcpcompose.upstream.wire import encode, members
 
 if TYPE_CHECKING:
-    from mcpcompose.gateway.kernel import Forwarded
+    from mcpcompose.gateway.kernel import Caller, Forwarded
 
 INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 """The methods whose answer may take several rounds."""
 _URL_NEEDED: Final = -32042
 """`URLElicitationRequiredError` of 2025-11-25, gone since."""
 _SEALED: Final = "sealed."
+_OPENS_ADDRESSES: Final = {"requiredCapabilities": {"elicitation": {"url": {}}}}
 
 
 class Rounds:
@@ -33,12 +34,12 @@ class Rounds:
         self.parked = Parked()
         self._sealer = sealer
 
-    def resumed(self, request: Request, client: str) -> Forwarded | Failure | None:
+    def resumed(self, request: Request, caller: Caller) -> Forwarded | Failure | None:
         """The waiting call that *request* goes on with; None when it goes on with none."""
         state = request.params.get("requestState")
         if not isinstance(state, str) or not state.startswith(PREFIX) or request.method not in INTERACTIVE:
             return None
-        return self.parked.resume(state, client, request.method, request.params)
+        return self.parked.resume(state, caller, request.method, request.params)
 
     def state(self, request: Request, client: str, server: str) -> str | Failure:
         """The server's own `requestState` out of ours; an error when it is not this client's, for this request."""
@@ -57,9 +58,11 @@ class Rounds:
             if found is not None and bytes(found.get("resultType", b"")) == INPUT_REQUIRED:
                 return Reply(result=self._sealed(outcome, found), era=reply.era)
         elif reply.error is not None and reply.era is Era.LEGACY and b"-32042" in reply.error:
-            asked = _url_requests(reply.error)
-            if asked is not None:
+            asked = _url_requests(reply.error, outcome.title)
+            if asked is not None and opens_addresses(outcome.caller.capabilities):
                 return Reply(result=asked, era=Era.MODERN)
+            if asked is not None:
+                return failure(MISSING_CAPABILITY, "the server asks to open an address", _OPENS_ADDRESSES)
         return reply
 
     def _sealed(self, outcome: Forwarded, found: dict[str, msgspec.Raw]) -> bytes:
@@ -86,7 +89,7 @@ def _titled(raw: bytes, title: str) -> msgspec.Raw | dict[str, Any]:
     return {**fields, "params": msgspec.Raw(ask.params)}
 
 
-def _url_requests(error: bytes) -> bytes | None:
+def _url_requests(error: bytes, title: str | None) -> bytes | None:
     """The elicitations that a handshake server says are needed first, as `input_required`."""
     try:
         fields: Mapping[str, Any] = msgspec.json.decode(error)
@@ -96,8 +99,8 @@ def _url_requests(error: bytes) -> bytes | None:
         params = [{key: value for key, value in one.items() if key != "elicitationId"} for one in needed]
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    requests = {
-        f"q{number}": {"method": "elicitation/create", "params": {**one, "mode": "url"}}
-        for number, one in enumerate(params, start=1)
-    }
+    requests: dict[str, Any] = {}
+    for number, one in enumerate(params, start=1):
+        ask = encode({"method": "elicitation/create", "params": {**one, "mode": "url"}})
+        requests[f"q{number}"] = _titled(ask, title) if title is not None else msgspec.Raw(ask)
     return encode({"resultType": "input_required", "inputRequests": requests}) if requests else None

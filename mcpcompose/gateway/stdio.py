@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import select
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +34,7 @@ from mcpcompose.gateway.envelope import (
 from mcpcompose.gateway.exchange import next_notes, note_bytes
 from mcpcompose.gateway.kernel import Caller, Forwarded, Kernel, handshake_caller, initialized, leveled, modern_caller
 from mcpcompose.gateway.legacy import introduced, unfit
+from mcpcompose.gateway.lines import Lines
 from mcpcompose.gateway.listeners import Listener
 from mcpcompose.gateway.modern import (
     acknowledgement,
@@ -49,7 +49,6 @@ from mcpcompose.gateway.shim import shim
 from mcpcompose.gateway.subscribers import Holder
 from mcpcompose.gateway.table import EndpointTable
 from mcpcompose.spec.limits import exceeded
-from mcpcompose.spec.limits import size as bytes_text
 from mcpcompose.spec.project import Gateway
 from mcpcompose.upstream.call import METHOD_NOT_FOUND, Ask, Call, Origin, failure
 from mcpcompose.upstream.levels import SET_LEVEL
@@ -62,7 +61,6 @@ LOCAL: Final = "(local)"
 _HELLO_SECONDS: Final = 10.0
 _SHARE: Final = 10
 """One connection here for so many over HTTP."""
-_BUFFERED: Final = 64 << 10
 LAST_WORDS: Final = 10.0
 """Seconds for what is in flight when a client has closed its side."""
 _LOOK: Final = 0.2
@@ -159,8 +157,7 @@ class _Conversation:
         self._gateway = gateway
         self._client = client
         self._profile = profile
-        self._reader = reader
-        self._writer = writer
+        self._lines = Lines(reader, writer, gateway)
         self._id = f"stdio-{secrets.token_hex(8)}"
         self._caller: Caller | None = None
         self._asks = OpenAsks({})
@@ -175,7 +172,7 @@ class _Conversation:
         A client that the file binds to another profile meanwhile has to come again.
         """
         try:
-            while line := await self._line():
+            while line := await self._lines.read():
                 if self._client != LOCAL and not self._tokens.is_bound(self._client, self._profile):
                     return
                 if not line.isspace():
@@ -190,52 +187,19 @@ class _Conversation:
             self._asks.close()
             self._kernel.peers.remove(self._id)
 
-    async def _line(self) -> bytes:
-        """The next line, empty at the end; one over the limit is skipped to its end, refused, and costs no other."""
-        kept, size = bytearray(), 0
-        while True:
-            try:
-                part, is_whole = await self._reader.readuntil(), True
-            except asyncio.IncompleteReadError as end:
-                part, is_whole = end.partial, True
-            except asyncio.LimitOverrunError as error:
-                part, is_whole = await self._reader.readexactly(error.consumed), False
-            size += len(part)
-            if size <= self._gateway().limits.body:
-                kept += part
-            else:
-                kept.clear()
-            if not is_whole:
-                continue
-            if len(kept) == size:
-                return bytes(kept)
-            kept, size = bytearray(), 0
-            most = bytes_text(self._gateway().limits.body)
-            text = exceeded("the message is too large", most, "gateway.limits.body")
-            await self._write(answer_bytes(None, Failure(INVALID_REQUEST, text)))
-
     async def _last_words(self) -> None:
         """`echo … | mcp-compose run --stdio` closes its side at once and still wants the answers."""
         end = time.monotonic() + LAST_WORDS
         while time.monotonic() < end and any(isinstance(call, Call) for call in self._calls.values()):
-            if self._is_gone():
+            if self._lines.is_gone:
                 return
             await asyncio.wait(self._tasks, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED)
-
-    def _is_gone(self) -> bool:
-        """Whether the other side is closed as a whole, not only for writing."""
-        socket = self._writer.get_extra_info("socket")
-        if socket is None or socket.fileno() < 0:
-            return True
-        poll = select.poll()
-        poll.register(socket.fileno(), 0)
-        return bool(poll.poll(0))
 
     async def _take(self, line: bytes) -> None:
         try:
             read = message(parse(line))
         except Malformed as error:
-            await self._write(answer_bytes(error.id, error.failure))
+            await self._lines.write(answer_bytes(error.id, error.failure))
             return
         if isinstance(read, Notification):
             self._noticed(read)
@@ -244,7 +208,7 @@ class _Conversation:
         else:
             endpoint = self._kernel.table.endpoint(self._profile)
             if endpoint is None:
-                await self._write(
+                await self._lines.write(
                     answer_bytes(read.id, Failure(INVALID_REQUEST, f"there is no profile `{self._profile}` any more"))
                 )
             else:
@@ -258,7 +222,7 @@ class _Conversation:
             origin = Origin(self._client, self._id, capabilities=capabilities, info=info)
             self._caller = handshake_caller(origin, self._profile, None, version)
             self._asks = OpenAsks(capabilities)
-            await self._write(answer_bytes(request.id, result))
+            await self._lines.write(answer_bytes(request.id, result))
             if first:
                 self._kernel.peers.add(self._id, self)
                 self._spawn(self._tell_changes())
@@ -269,13 +233,13 @@ class _Conversation:
         if caller is None:
             problem = envelope_problem(request, None)
             if problem is not None:
-                await self._write(answer_bytes(request.id, problem))
+                await self._lines.write(answer_bytes(request.id, problem))
                 return
             version = MODERN_VERSIONS[-1]
             caller = modern_caller(self._client, self._profile, None, version, request.params["_meta"], None)
         most = self._gateway().limits.calls
         if request.id in self._calls or len(self._calls) >= most:
-            await self._write(answer_bytes(request.id, unfit(request, self._calls, most)))
+            await self._lines.write(answer_bytes(request.id, unfit(request, self._calls, most)))
         elif modern and request.method == "subscriptions/listen":
             await self._listen(request, endpoint)
         else:
@@ -286,7 +250,7 @@ class _Conversation:
                 self._calls[request.id] = outcome.call
                 self._spawn(self._forward(request.id, outcome))
             else:
-                await self._write(answer_bytes(request.id, outcome))
+                await self._lines.write(answer_bytes(request.id, outcome))
 
     async def _forward(self, id_: RequestId, outcome: Forwarded) -> None:
         asks = None if outcome.modern else self._asks
@@ -297,20 +261,22 @@ class _Conversation:
                 for note in notes:
                     content = note_bytes(note, outcome, asks)
                     if content is not None:
-                        await self._write(content)
-            await self._write(answer_bytes(id_, answer))
+                        await self._lines.write(content)
+            await self._lines.write(answer_bytes(id_, answer))
         finally:
             self._calls.pop(id_, None)
 
     async def _listen(self, request: Request, endpoint: EndpointTable) -> None:
         wanted = request.params.get("notifications")
         if not isinstance(wanted, dict):
-            await self._write(answer_bytes(request.id, Failure(INVALID_PARAMS, "`notifications` is not an object")))
+            await self._lines.write(
+                answer_bytes(request.id, Failure(INVALID_PARAMS, "`notifications` is not an object"))
+            )
             return
         listener = Listener(endpoint.profile, None, kinds_of(wanted), self._client)
         if not self._kernel.listeners.add(listener):
             text = self._kernel.listeners.excuse
-            await self._write(answer_bytes(request.id, Failure(INTERNAL_ERROR, text)))
+            await self._lines.write(answer_bytes(request.id, Failure(INTERNAL_ERROR, text)))
             return
         self._calls[request.id] = listener
         self._spawn(self._tell_subscriber(request, listener, wanted, endpoint))
@@ -321,12 +287,12 @@ class _Conversation:
         subscribers, holder = self._kernel.others.subscribers, Holder(self._client, listener.say)
         try:
             honoured = await subscribers.honour(holder, wanted, endpoint, envelope_of(request.params))
-            await self._write(acknowledgement(request, honoured))
+            await self._lines.write(acknowledgement(request, honoured))
             while not listener.closed:
                 for note in await listener.news(60.0):
                     if not isinstance(note, Ask):
-                        await self._write(tagged(request, *note))
-            await self._write(answer_bytes(request.id, listened(request)))
+                        await self._lines.write(tagged(request, *note))
+            await self._lines.write(answer_bytes(request.id, listened(request)))
         finally:
             self._kernel.listeners.remove(listener)
             subscribers.drop(holder)
@@ -343,7 +309,7 @@ class _Conversation:
                         self._asks.show(note, listener.say) if isinstance(note, Ask) else notification_bytes(*note)
                     )
                     if content is not None:
-                        await self._write(content)
+                        await self._lines.write(content)
         finally:
             self._kernel.listeners.remove(listener)
 
@@ -379,28 +345,6 @@ class _Conversation:
                 call.cancel()
         elif self._caller is not None and (endpoint := self._kernel.table.endpoint(self._profile)) is not None:
             self._kernel.others.noticed(notification.method, notification.params, self._caller, endpoint)
-
-    async def _write(self, line: bytes) -> None:
-        """Bytes that came with line breaks lose them: outside of strings they mean nothing, inside there are none."""
-        if b"\n" in line or b"\r" in line:
-            line = line.replace(b"\n", b" ").replace(b"\r", b" ")
-        self._writer.write(line + b"\n")
-        if self._writer.transport.get_write_buffer_size() <= _BUFFERED:
-            await self._writer.drain()
-        else:
-            await self._write_slowly()
-
-    async def _write_slowly(self) -> None:
-        """Wait for a client that reads slowly; one that takes next to nothing is cut off."""
-        transport, stalled = self._writer.transport, self._gateway().timeouts.stalled
-        while (unread := transport.get_write_buffer_size()) > _BUFFERED:
-            try:
-                async with asyncio.timeout(stalled):
-                    await self._writer.drain()
-            except TimeoutError:
-                if unread - transport.get_write_buffer_size() < _BUFFERED:
-                    transport.abort()
-                    raise ConnectionAbortedError("the client does not read") from None
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)

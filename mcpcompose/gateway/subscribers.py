@@ -148,9 +148,9 @@ class Subscribers:
         honoured: dict[str, Any] = {name: True for name in LISTS if wanted.get(name) is True}
         resources, tasks = wanted.get("resourceSubscriptions"), wanted.get("taskIds")
         if isinstance(resources, list):
-            honoured["resourceSubscriptions"] = await self._hold_all(holder, _texts(resources), endpoint)
+            honoured["resourceSubscriptions"] = await self._hold_all(holder, _texts(resources, self.most), endpoint)
         if isinstance(tasks, list):
-            honoured["taskIds"] = self._follow(holder, _texts(tasks), endpoint, envelope)
+            honoured["taskIds"] = self._follow(holder, _texts(tasks, self.most), endpoint, envelope)
         return honoured
 
     async def _hold_all(self, holder: Holder, uris: list[str], endpoint: EndpointTable) -> list[str]:
@@ -253,8 +253,8 @@ def _shown(found: Mapping[str, msgspec.Raw], params: bytes, uri: str, shown: str
     return encode(changed)
 
 
-def _texts(values: list[Any]) -> list[str]:
-    return list(dict.fromkeys(value for value in values if isinstance(value, str)))
+def _texts(values: list[Any], most: int) -> list[str]:
+    return list(dict.fromkeys(value for value in values if isinstance(value, str)))[:most]
 
 
 def _discard(index: dict[tuple[str, str], set[Holder]], key: tuple[str, str], holder: Holder) -> None:

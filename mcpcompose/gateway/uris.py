@@ -23,6 +23,8 @@ _MOST_LINKS: Final = 10_000
 _LONGEST_LINK: Final = 4096
 _READ_FOR_LINKS: Final = 1 << 20
 """Bytes of a result that is looked through for links, where nothing else is to be done with it."""
+_LINK: Final = b'"resource'
+"""How the types of links and of embedded resources begin."""
 _DECODE_ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _DECODE_TEXT: Final = msgspec.json.Decoder(str).decode
 
@@ -87,7 +89,7 @@ def rewritten_result(raw: bytes, out: Out) -> bytes:
 
 def may_have_links(raw: bytes) -> bool:
     """Whether it is worth looking for links in a result."""
-    return len(raw) <= _READ_FOR_LINKS and (b'"resource_link"' in raw or b'"resource"' in raw)
+    return len(raw) <= _READ_FOR_LINKS and _LINK in raw
 
 
 class Links:

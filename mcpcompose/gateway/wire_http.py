@@ -90,12 +90,13 @@ async def read_body(receive: Receive, headers: dict[str, str], limit: int) -> by
     _check(event)
     body: bytes = event.get("body", b"")
     if event.get("more_body"):
-        parts = bytearray(body)
-        while event.get("more_body") and len(parts) <= limit:
+        parts, length = [body], len(body)
+        while event.get("more_body") and length <= limit:
             event = await receive()
             _check(event)
-            parts += event.get("body", b"")
-        body = bytes(parts)
+            parts.append(event.get("body", b""))
+            length += len(parts[-1])
+        body = b"".join(parts)
     if len(body) > limit:
         raise _too_large(limit)
     return body

@@ -213,7 +213,8 @@ def _networks(project: Project, owner: Owner) -> Iterator[NetworkSpec]:
         kind = "none" if server.process is not None else _network_kind(server)
         if kind in {"isolated", "open"}:
             labels = tuple(sorted(owner.labels(name).items()))
-            instances = 1 if server.scope == "shared" else 1 + server.instances.limit
+            # Twice, for those that are still going: each has an address of its own.
+            instances = 1 if server.scope == "shared" else 1 + 2 * server.instances.limit
             own = network_name(project.name, name)
             yield NetworkSpec(own, name, labels, internal=kind == "isolated", instances=instances)
 

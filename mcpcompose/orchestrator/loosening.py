@@ -57,7 +57,7 @@ def loosening_forms(project: Project, before: Baseline | None) -> tuple[Form, ..
 
 
 def door_forms(project: Project) -> tuple[Form, ...]:
-    """Who besides loopback may ask: a web page, or whoever gives this machine another name, is let as far as a token."""
+    """Who besides loopback may ask: a web page, or who gives this machine another name, is let as far as a token."""
     gateway = project.gateway
     doors = (("allowed_hosts", gateway.allowed_hosts), ("allowed_origins", gateway.allowed_origins))
     return tuple(

@@ -35,6 +35,11 @@ async def bounded(response: httpx2.Response, limit: int | None) -> AsyncIterator
                 await asyncio.sleep(0)  # a small chunk can be a lot of work
 
 
+async def whole(response: httpx2.Response, limit: int | None) -> bytes:
+    """The body in one piece. Raises `BodyTooLarge`."""
+    return b"".join([piece async for piece in bounded(response, limit)])
+
+
 def _inflated(inflate: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:
     """At most a thousandfold of what came, as deflate itself allows, in pieces that the caller can stop between."""
     try:

@@ -17,6 +17,7 @@ import msgspec
 from mcpcompose.spec.limits import exceeded
 from mcpcompose.upstream.allowance import UNSAID, Allowance, Gauge
 from mcpcompose.upstream.levels import MESSAGE, wants
+from mcpcompose.upstream.wire import with_progress_token
 
 if TYPE_CHECKING:
     from mcpcompose.upstream.base import Era
@@ -25,6 +26,7 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 CANCELLED: Final = -32800
+PROGRESS: Final = "notifications/progress"
 QUIET: Final = 15.0
 """Seconds without a word after which a client is shown a sign of life."""
 
@@ -59,14 +61,17 @@ class Ask:
     A question of a server to the client of a call, such as `elicitation/create`: *params* as the bytes that came.
 
     Only the first answer counts. Who shows it to a client sets *withdrawn*, which is told when nobody waits any more.
+    *server* is who asks, of a question outside of calls; *titled* says that people see it in what they read.
     """
 
-    __slots__ = ("_answered", "done", "method", "params", "withdrawn")
+    __slots__ = ("_answered", "done", "method", "params", "server", "titled", "withdrawn")
 
     def __init__(self, method: str, params: bytes, answered: Callable[[Reply], None]) -> None:
         self.method = method
         self.params = params
         self.done = False
+        self.server: str | None = None
+        self.titled = False
         self.withdrawn: Callable[[], None] | None = None
         self._answered = answered
 
@@ -113,11 +118,13 @@ class Call:
 
     *params* are the client's, without the keys of the modern envelope, which are in *envelope*; *progress_token*
     is the client's own, as JSON bytes. *idle* and *total* limit how long it may be silent, and take at all.
-    *origin* is None for requests of our own. *driver* may take an answer that asks for more, and go on.
+    *origin* is None for requests of our own. *driver* may take an answer that asks for more, and go on; *left* is
+    told when the call was given up.
     """
 
     __slots__ = (
         "_asks",
+        "_ended",
         "_gone",
         "_note_bytes",
         "_waiter",
@@ -128,6 +135,7 @@ class Call:
         "gauges",
         "idle",
         "last",
+        "left",
         "method",
         "notes",
         "nudged",
@@ -165,12 +173,14 @@ class Call:
         self.nudged = self.repeated = False
         self.allowance: Allowance = UNSAID
         self.gauges: tuple[Gauge, ...] = ()
+        self.left: Callable[[Call], None] | None = None
         self.deadline: float | None = None
         self.last: float | None = None
         self.reply: Reply | None = None
         self.notes: list[Note] = []
         self.pause: int | None = None
         self._note_bytes = 0
+        self._ended = False
         self._asks: list[Ask] = []
         self._waiter: asyncio.Future[None] | None = None
         self._gone: Callable[[Call, str], None] | None = None
@@ -182,17 +192,37 @@ class Call:
             self.last = now + self.total
         self.renewed(now)
 
+    def goes_on(self, origin: Origin, progress_token: bytes | None) -> None:
+        """Its client came back with another request: what it hears from now on is as that one says."""
+        self.origin, self.progress_token = origin, progress_token
+        self.since, self.nudged = monotonic(), False
+        notes, self.notes = self.notes, []
+        for note in notes:
+            if isinstance(note, Ask):
+                self.notes.append(note)
+            elif note[0] == PROGRESS:
+                if progress_token is not None:
+                    self.notes.append((PROGRESS, with_progress_token(note[1], progress_token)))
+            elif note[0] != MESSAGE or wants(origin, note[1]):
+                self.notes.append(note)
+
     def renewed(self, now: float) -> None:
         """The server showed that it is at work; while a question of it is open, people have their time."""
         if self.idle is not None:
             idle = self.idle if not self._asks else max(self.idle, self.allowance.parked)
             self.deadline = now + idle if self.last is None else min(now + idle, self.last)
 
+    def is_late(self, now: float) -> bool:
+        """Whether its time is over; once its questions are answered, the server's own time begins anew."""
+        if self._asks and not self.open_asks():
+            self.renewed(now)
+        return self.deadline is not None and self.deadline <= now
+
     def asked(self, ask: Ask, now: float) -> None:
         """The server wants to know something of the client before it answers."""
         self._asks = [one for one in self._asks if not one.done]
         if self.reply is not None:
-            ask.withdraw()
+            ask.abandon()
         elif len(self._asks) >= self.allowance.limits.questions:
             key = self.allowance.key("questions")
             text = exceeded("too many questions are open", self.allowance.limits.questions, key)
@@ -214,7 +244,7 @@ class Call:
         size = self._note_bytes + len(params)
         if method == MESSAGE and not wants(self.origin, params):
             return
-        if self.reply is None and len(self.notes) < limits.notes and size <= limits.notes_size:
+        if not self._ended and len(self.notes) < limits.notes and size <= limits.notes_size:
             self._note_bytes = size
             self.notes.append((method, params))
             self._wake()
@@ -244,6 +274,7 @@ class Call:
             asks, self._asks = self._asks, []
             for ask in asks:
                 ask.abandon()
+        self._ended = True
         self._wake()
 
     def cancel(self, reason: str = "cancelled by the client") -> None:
@@ -252,12 +283,15 @@ class Call:
 
     def give_up(self, reply: Reply, reason: str) -> None:
         """Answer in the server's place, and let the server know."""
-        gone = self._gone
+        if self.reply is not None:
+            return
+        gone, left = self._gone, self.left
+        self.finish(reply)
         self.driver = None
-        if self.reply is None:
-            self.finish(reply)
-            if gone is not None:
-                gone(self, reason)
+        if gone is not None:
+            gone(self, reason)
+        if left is not None:
+            left(self)
 
     def nudge(self, now: float) -> None:
         """Let who waits for the first word of the server show a sign of life, once it is `QUIET` seconds late."""

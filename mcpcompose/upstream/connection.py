@@ -63,7 +63,7 @@ async def ask(
 def sweep(connection: Connection, now: float) -> None:
     """Give up what took too long, and let those who wait for a first word show a sign of life."""
     for call in tuple(connection.pending.values()):
-        if call.deadline is not None and call.deadline <= now:
+        if call.is_late(now):
             connection.expire(call)
         else:
             call.nudge(now)

@@ -228,5 +228,6 @@ class Pool:
 
 def _is_alive(endpoint: Endpoint) -> bool:
     """Whether something may still come of it: a spare that was waiting may have ended meanwhile."""
-    stream = endpoint.stream if isinstance(endpoint, StreamEndpoint) else None
-    return not (isinstance(stream, HeldOutput) and stream.ended)
+    if isinstance(endpoint, StreamEndpoint):
+        return not (isinstance(endpoint.stream, HeldOutput) and endpoint.stream.ended)
+    return endpoint.life is None or not endpoint.life.ended

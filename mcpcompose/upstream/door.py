@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from mcpcompose.engine.base import Endpoint, HttpEndpoint, StreamEndpoint
 from mcpcompose.spec.server import Server
@@ -14,6 +15,8 @@ from mcpcompose.upstream.stream import StreamConnection
 
 if TYPE_CHECKING:
     import httpx2
+
+    from mcpcompose.upstream.http import HttpConnection
 
 
 class Door:
@@ -41,6 +44,8 @@ class Door:
         self._clock = clock
         self._own = own
         self._client: httpx2.AsyncClient | None = None
+        self._opened: WeakSet[HttpConnection] = WeakSet()
+        self._follows = False
 
     @property
     def is_http(self) -> bool:
@@ -73,7 +78,7 @@ class Door:
             case HttpEndpoint() as endpoint:
                 from mcpcompose.upstream.http import HttpConnection  # noqa: PLC0415  heavy, only for such servers
 
-                return HttpConnection(
+                connection = HttpConnection(
                     self._name,
                     endpoint,
                     watcher,
@@ -83,6 +88,16 @@ class Door:
                     remote=self._spec.is_remote,
                     clock=self._clock,
                 )
+                self._opened.add(connection)
+                if endpoint.life is not None and not self._follows:
+                    self._follows = True
+                    endpoint.life.on_end(self._ended)
+                return connection
+
+    def _ended(self, reason: str) -> None:
+        """The instance has ended: nobody waits for what a dead address does not answer."""
+        for connection in tuple(self._opened):
+            connection.gone(reason)
 
     def _http(self, endpoint: HttpEndpoint) -> httpx2.AsyncClient:
         from mcpcompose.upstream.http import http_client  # noqa: PLC0415  heavy, only for such servers

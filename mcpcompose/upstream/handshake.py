@@ -89,7 +89,10 @@ async def _first_words(
     connection: Connection, era: Era, refusals: list[str], origin: Origin | None, *, patient: bool
 ) -> dict[str, Any] | None:
     if era is Era.MODERN:
-        call = await ask(connection, "server/discover", {}, seconds=None if patient else _PROBE_SECONDS)
+        seconds = None if patient else _PROBE_SECONDS
+        call = await ask(connection, "server/discover", {}, seconds=seconds)
+        if call.reply is not None and _names_our_version(call.reply.error):
+            call = await ask(connection, "server/discover", {}, seconds=seconds)
     else:
         call = await ask(connection, "initialize", initialize_params(origin), seconds=None)
     method, reply = call.method, call.reply
@@ -106,6 +109,14 @@ async def _first_words(
         refusals.append(f"speaks protocol versions `{named}`, none of which is known")
         return None
     return result
+
+
+def _names_our_version(error: bytes | None) -> bool:
+    """Whether a server that refuses a version offers one that we speak: then it is asked again (basic/versioning)."""
+    fields = _object(error) if error and b"-32022" in error else None
+    data = fields.get("data") if fields else None
+    supported = data.get("supported") if isinstance(data, dict) else None
+    return isinstance(supported, list) and any(version in supported for version in MODERN_VERSIONS)
 
 
 def _common_versions(result: dict[str, Any]) -> list[str]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+
+from mcpcompose.upstream.base import Era
 
 PROTOCOL_VERSION: Final = "mcp-protocol-version"
 METHOD: Final = "mcp-method"
@@ -28,6 +30,11 @@ NAMED: Final = {
 """Which member of the params `Mcp-Name` repeats, by method."""
 ANNOTATION: Final = "x-mcp-header"
 
+_PLAIN_HEADERS: Final = {
+    "content-type": "application/json",
+    "accept": "application/json, text/event-stream",
+    "accept-encoding": "identity",
+}
 _SENTINEL: Final = re.compile(r"^=\?base64\?(?P<payload>.*)\?=$")
 _PLAIN: Final = re.compile(r"^[\x20-\x7E]*$")
 _TOKEN: Final = re.compile(r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
@@ -90,6 +97,41 @@ def header_arguments(schema: Any) -> Annotations | None:
         seen.add(token.lower())
         found.append((path, PARAM_PREFIX + token.lower(), kind))
     return tuple(found)
+
+
+def annotated(tools: Sequence[Mapping[str, Any]]) -> dict[str, Annotations]:
+    """The arguments that go into headers, by the name of the tool."""
+    return {
+        tool["name"]: found
+        for tool in tools
+        if isinstance(tool.get("name"), str) and (found := header_arguments(tool.get("inputSchema")))
+    }
+
+
+def outgoing(
+    era: Era,
+    version: str,
+    method: str,
+    params: Mapping[str, Any],
+    *,
+    session: str | None,
+    tools: Mapping[str, Annotations],
+) -> dict[str, str]:
+    """What goes with a request of *method* to a server of *era*; without a method, with what is no request."""
+    headers = _PLAIN_HEADERS.copy()
+    if method != "initialize" and (method or session is not None):
+        headers[PROTOCOL_VERSION] = version
+    if era is Era.LEGACY:
+        if session is not None and method != "initialize":
+            headers[SESSION] = session
+        return headers
+    headers[METHOD] = method
+    name = params.get(NAMED[method]) if method in NAMED else None
+    if isinstance(name, str):
+        headers[NAME] = encode_value(name)
+        if method == "tools/call" and (found := tools.get(name)):
+            headers |= param_headers(found, params.get("arguments"))
+    return headers
 
 
 def param_headers(annotated: Annotations, arguments: Any) -> dict[str, str]:

@@ -1,18 +1,15 @@
 """
 Speak streamable HTTP to a server: one exchange per request over one client, nothing shared between exchanges.
 
-What goes out are our own headers only; redirects are not followed, cookies not kept, answers and their
-decompression bounded.
+Redirects are not followed, answers and their decompression are bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
-from collections.abc import Callable, Mapping
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from collections.abc import Callable
 from typing import Any, Final
 
 import httpx2
@@ -21,55 +18,37 @@ from mcpcompose.engine.base import HttpEndpoint
 from mcpcompose.spec.limits import exceeded, size
 from mcpcompose.upstream.allowance import Allowance, default_allowance
 from mcpcompose.upstream.base import Era, ServerLists
-from mcpcompose.upstream.body import BodyTooLarge, advice, bounded
+from mcpcompose.upstream.body import BodyTooLarge, advice, whole
 from mcpcompose.upstream.call import INVALID_PARAMS, Call, Origin, Reply, failure, unavailable
 from mcpcompose.upstream.connection import Watcher, wording
 from mcpcompose.upstream.events import Events, brings_events
-from mcpcompose.upstream.handshake import error_text
-from mcpcompose.upstream.headers import NAMED, Annotations, encode_value, header_arguments, param_headers
-from mcpcompose.upstream.presence import until_gone
-from mcpcompose.upstream.questions import Questions
+from mcpcompose.upstream.headers import Annotations, annotated, outgoing
+from mcpcompose.upstream.http_client import HttpClient, http_client
+from mcpcompose.upstream.incoming import Incoming
+from mcpcompose.upstream.own_stream import OwnStream
+from mcpcompose.upstream.presence import look_after, why_gone
+from mcpcompose.upstream.session import greeted_again, session_id
 from mcpcompose.upstream.wire import (
-    CHANGES,
     HANDSHAKE_VERSIONS,
     Message,
     initialize_params,
     notification,
-    own_info,
-    progress_token,
     read_message,
     request,
     request_params,
-    with_progress_token,
 )
 
-_ANSWERS: Final = 64
-"""Requests of a server that are being answered at once; more are dropped."""
-_SESSION: Final = re.compile(r"[\x21-\x7e]{1,1024}")
-_LONGEST_PAUSE: Final = 30.0
-_CHECKS: Final = (0.0, 0.2, 0.5)
-"""Pauses before each look whether a server that broke an exchange off is still there."""
-_CHECK_SECONDS: Final = 5.0
+_ANSWERS: Final = 4
+"""Answers on their way to a server, from which on no more of its requests are read for a moment."""
+_ANSWERED_SECONDS: Final = 0.05
+_MOST_ANSWERS: Final = 64
+"""Answers on their way to a server that takes none; its requests beyond are dropped."""
 LOOK: Final = 3.0
 """Seconds between looks whether an instance still listens."""
 _MISMATCH: Final = b"-32020"
 """`HeaderMismatch` of 2026-07-28."""
 _RELEARN_SECONDS: Final = 5.0
-_REOPEN_SECONDS: Final = 30.0
 _JSON: Final = "application/json"
-_SSE: Final = "text/event-stream"
-
-
-def http_client(headers: Mapping[str, str], *, connect: float, remote: bool, most: int = 4096) -> httpx2.AsyncClient:
-    """What speaks HTTP to one server, for all conversations with it; *headers* are sent with every request."""
-    return httpx2.AsyncClient(
-        headers={**headers, "user-agent": f"mcp-compose/{own_info()['version']}"},
-        timeout=httpx2.Timeout(None, connect=connect, write=60.0),
-        limits=httpx2.Limits(max_connections=most, max_keepalive_connections=32),
-        follow_redirects=False,
-        trust_env=remote,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-    )
 
 
 class HttpConnection:
@@ -87,7 +66,7 @@ class HttpConnection:
         watcher: Watcher,
         *,
         allowance: Allowance | None = None,
-        client: httpx2.AsyncClient | None = None,
+        client: HttpClient | None = None,
         origin: Origin | None = None,
         connect: float = 10.0,
         remote: bool = False,
@@ -101,6 +80,7 @@ class HttpConnection:
         self.is_away = False
         self._server = server
         self._url = endpoint.url
+        self._target = httpx2.URL(endpoint.url)
         self._watcher = watcher
         self._allowance = allowance or default_allowance(server)
         self._clock = clock
@@ -110,6 +90,7 @@ class HttpConnection:
         self._learned = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._others: set[asyncio.Task[Any]] = set()
+        self._answers: set[asyncio.Task[Any]] = set()
         self._notified: asyncio.Task[Any] | None = None
         self._reopening = asyncio.Lock()
         self._greeted = False
@@ -117,11 +98,17 @@ class HttpConnection:
         self._listening: asyncio.Task[Any] | None = None
         self._look = LOOK if look is None else look
         self._remote = remote
-        self._streaming = False
         self._origin = origin
-        self._questions = Questions(self._send_answer, watcher.asked)
+        self._incoming = Incoming(watcher, lambda answer: self._tell(answer, ""), clock)
         self._shares_client = client is not None
         self._client = client or http_client(endpoint.headers, connect=connect, remote=remote)
+        self._stream = OwnStream(
+            self._client,
+            self._url,
+            lambda: self._headers("", {}),
+            lambda message: self._take_other("", None, message),
+            self._doubt,
+        )
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
@@ -135,7 +122,7 @@ class HttpConnection:
 
     def notify(self, method: str, params: dict[str, Any] | None = None) -> None:
         """Post a notification; requests begun later wait for it."""
-        self._notified = self._spawn(self._post_quietly(notification(method, params), method))
+        self._notified = self._tell(notification(method, params), method)
 
     def expire(self, call: Call) -> None:
         """Its time is over."""
@@ -149,18 +136,14 @@ class HttpConnection:
 
     def learned(self, lists: ServerLists) -> None:
         """Remember which arguments go into headers; listen for changes (legacy)."""
-        self._header_arguments = {
-            tool["name"]: found
-            for tool in lists.tools
-            if isinstance(tool.get("name"), str) and (found := header_arguments(tool.get("inputSchema")))
-        }
+        self._header_arguments = annotated(lists.tools)
         self._learned.set()
         if not self._greeted:
             self._greeted = True
             if self.era is Era.LEGACY and self._origin is None:
                 self.hear()
             if not self._remote and self._origin is None:
-                self._spawn(self._look_after())
+                self._spawn(look_after(self._url, self._look, self._is_silent, self._doubt))
 
     @property
     def is_stateless(self) -> bool:
@@ -170,11 +153,18 @@ class HttpConnection:
     def hear(self) -> None:
         """Listen to what a legacy server says outside of exchanges, if it does."""
         if self._listening is None:
-            self._listening = self._spawn(self._listen())
+            self._listening = self._spawn(self._stream.listen(self._allowance.result))
+
+    def gone(self, reason: str) -> None:
+        """Its instance has ended, which an exchange may not notice for long."""
+        self._session = None
+        for id_ in tuple(self.pending):
+            self._fail(id_, f"went away during the call: {reason}")
+        self._watcher.lost(reason)
 
     async def close(self, reason: str) -> None:
         """End exchanges and the server's session."""
-        self._questions.close()
+        self._incoming.questions.close()
         calls, self.pending = self.pending, {}
         for call in calls.values():
             call.finish(unavailable(self._server, f"server `{self._server}` went away during the call: {reason}"))
@@ -183,9 +173,7 @@ class HttpConnection:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._session is not None:
-            with contextlib.suppress(httpx2.HTTPError, TimeoutError):
-                async with asyncio.timeout(2.0):
-                    await self._client.delete(self._url, headers=self._headers("", {}))
+            await self._client.end_session(self._url, self._headers("", {}))
         if not self._shares_client:
             await self._client.aclose()
 
@@ -197,7 +185,7 @@ class HttpConnection:
             task.cancel()
         if self.era is Era.LEGACY:
             message = notification("notifications/cancelled", {"requestId": id_, "reason": reason})
-            self._spawn(self._post_quietly(message, "notifications/cancelled"))
+            self._tell(message, "notifications/cancelled")
 
     # --- one exchange -----------------------------------------------------------------------------------------------
 
@@ -247,17 +235,9 @@ class HttpConnection:
 
     async def _check(self) -> None:
         """One call that fails costs no other; the server is lost when it cannot be connected to several times."""
-        for pause in _CHECKS:
-            await asyncio.sleep(pause)
-            try:
-                await self._client.options(self._url, headers=self._headers("", {}), timeout=_CHECK_SECONDS)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                self.unreachable = f"cannot be reached: {wording(error)}"
-            except (httpx2.HTTPError, httpx2.InvalidURL):
-                return
-            else:
-                return
-        self._watcher.lost(self.unreachable or "cannot be reached")
+        if why := await why_gone(self._client, self._url, self._headers("", {})):
+            self.unreachable = why
+            self._watcher.lost(why)
 
     async def _post(self, id_: str, call: Call) -> bool:
         """Send it and take the answer. False when the server does not know our session any more."""
@@ -268,17 +248,15 @@ class HttpConnection:
             raise ValueError(exceeded("it is too large", size(most), self._allowance.key("body")))
         headers = self._headers(call.method, params)
         seen = {} if self._greeted else {"trace": self._connected}
-        async with self._client.stream(
-            "POST", self._url, content=content, headers=headers, extensions=seen
-        ) as response:
+        response = await self._client.exchange(self._target, headers, content, seen)
+        try:
             if response.status_code == httpx2.codes.NOT_FOUND and "mcp-session-id" in headers:
                 return False
             if call.method == "initialize" and response.is_success:
-                session = response.headers.get("mcp-session-id") or None
-                if session is not None and not _SESSION.fullmatch(session):
-                    raise BodyTooLarge("gave out a session id that no header can carry")
-                self._session = session
+                self._session = session_id(response)
             rest = await self._take(id_, call, response)
+        finally:
+            await response.aclose()
         if rest is not None:
             await self._go_on(id_, call, rest)
         return True
@@ -299,7 +277,7 @@ class HttpConnection:
             if not await self._take_events(id_, call, response, events):
                 return events
         else:
-            body = b"".join([chunk async for chunk in bounded(response, self._allowance.result)])
+            body = await whole(response, self._allowance.result)
             message = read_message(body) if kind == _JSON else None
             if message is None or not self._settle(id_, call, message, alone=True):
                 self._fail(id_, f"answered with HTTP status {response.status_code}{advice(response.status_code)}")
@@ -311,6 +289,7 @@ class HttpConnection:
             async for message in events.messages(response):
                 if message.method is not None:
                     self._take_other(id_, call, message)
+                    await self._answers_sent()
                 elif self._settle(id_, call, message):
                     return True
         except (httpx2.TransportError, httpx2.StreamError):
@@ -362,50 +341,20 @@ class HttpConnection:
 
     def _take_other(self, id_: str, call: Call | None, message: Message) -> None:
         """What comes on the stream of *call*, or of none, and is no answer."""
-        method, params = str(message.method), bytes(message.params)
-        if message.id is not None:
-            mine = call if self._origin is not None or self.is_stateless else None
-            if len(self._others) < _ANSWERS:
-                self._questions.take(message.id, method, params, mine, self._clock())
-        elif method == "notifications/progress" and call is not None:
-            call.renewed(self._clock())
-            if call.progress_token is not None and progress_token(params) == id_:
-                call.note(method, with_progress_token(params, call.progress_token))
-        elif method == "notifications/cancelled" and self._questions.withdraw(params):
-            pass
-        elif call is None or call.origin is None or method in CHANGES:
-            self._watcher.notified(method, params)
-        else:
-            call.note(method, params)
-
-    def _send_answer(self, content: bytes) -> None:
-        self._spawn(self._post_quietly(content, ""))
+        own = self._origin is not None or self.is_stateless
+        self._incoming.take(message, call, id_, own=own, busy=len(self._others) >= _ANSWERS)
 
     # --- around exchanges -------------------------------------------------------------------------------------------
 
     def _headers(self, method: str, params: dict[str, Any]) -> dict[str, str]:
-        headers = {"content-type": _JSON, "accept": f"{_JSON}, {_SSE}", "accept-encoding": "identity"}
-        if method != "initialize" and (method or self._session is not None):
-            headers["mcp-protocol-version"] = self.version
-        if self.era is Era.LEGACY:
-            if self._session is not None and method != "initialize":
-                headers["mcp-session-id"] = self._session
-            return headers
-        headers["mcp-method"] = method
-        name = params.get(NAMED[method]) if method in NAMED else None
-        if isinstance(name, str):
-            headers["mcp-name"] = encode_value(name)
-            if method == "tools/call" and (annotated := self._header_arguments.get(name)):
-                headers |= param_headers(annotated, params.get("arguments"))
-        return headers
+        return outgoing(self.era, self.version, method, params, session=self._session, tools=self._header_arguments)
 
-    async def _post_quietly(self, content: bytes, method: str) -> None:
-        with contextlib.suppress(httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
-            async with (
-                asyncio.timeout(15.0),
-                self._client.stream("POST", self._url, content=content, headers=self._headers(method, {})),
-            ):
-                pass
+    def _tell(self, content: bytes, method: str) -> asyncio.Task[Any]:
+        """Post what has no answer."""
+        return self._spawn(self._client.post_quietly(self._target, self._headers(method, {}), content))
+
+    def _is_silent(self) -> bool:
+        return not (self.pending or self._stream.is_open)
 
     async def _reopen(self, gone: str | None) -> str | None:
         """
@@ -416,23 +365,18 @@ class HttpConnection:
         async with self._reopening:
             if self._session != gone:
                 return None
-            why, id_ = "", f"gw-again-{self._number}"
+            id_ = f"gw-again-{self._number}"
             call = Call("initialize", {**initialize_params(self._origin), "protocolVersion": self.version})
             self.pending[id_] = call
             try:
-                async with asyncio.timeout(_REOPEN_SECONDS):
-                    await self._post(id_, call)
-            except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, BodyTooLarge, TimeoutError) as error:
-                why = wording(error)
+                lost = await greeted_again(call, self._post(id_, call))
             finally:
                 self.pending.pop(id_, None)
-            if call.reply is None or call.reply.result is None:
+            if lost is not None:
                 self._session = gone
-                why = why or error_text(call.reply.error if call.reply else None)
-                lost = f"ended its session and opened no other: {why}"
                 self._watcher.lost(lost)
                 return lost
-            await self._post_quietly(notification("notifications/initialized"), "notifications/initialized")
+            await self._tell(notification("notifications/initialized"), "notifications/initialized")
         self._renewed()
         return None
 
@@ -440,39 +384,10 @@ class HttpConnection:
         """What a new session offers may be something else, and its stream is another one."""
         if self._listening is not None:
             self._listening.cancel()
-            self._listening = self._spawn(self._listen())
+            self._listening = self._spawn(self._stream.listen(self._allowance.result))
         for kind in ("tools", "prompts", "resources"):
             self._watcher.notified(f"notifications/{kind}/list_changed", b"")
         self._watcher.renewed()
-
-    async def _listen(self) -> None:
-        """The server's own stream, where it has one: that is where a legacy server says that its lists changed."""
-        pause, events = 1.0, Events(self._allowance.result)
-        while True:
-            headers = self._headers("", {}) | events.headers
-            try:
-                async with self._client.stream("GET", self._url, headers=headers) as response:
-                    if brings_events(response):
-                        self._streaming = True
-                        async for message in events.messages(response):
-                            self._take_other("", None, message)
-                        pause = events.retry / 1000
-                    elif events.last_id is None:
-                        return
-                    if not (events.goes_on and brings_events(response)):
-                        events.forget()
-            except (httpx2.HTTPError, httpx2.StreamError, BodyTooLarge):
-                self._doubt()
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            finally:
-                self._streaming = False
-            await asyncio.sleep(pause)
-
-    async def _look_after(self) -> None:
-        """Notice that an instance ended that nobody asks anything."""
-        while True:
-            await until_gone(self._url, self._look, lambda: not (self.pending or self._streaming))
-            self._doubt()
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.create_task(work)

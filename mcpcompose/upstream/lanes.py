@@ -33,6 +33,10 @@ from mcpcompose.upstream.wire import CHANGES
 _IDLE: Final = 600.0
 """Seconds after which a conversation without a session of the client's ends."""
 
+_AT_ONCE: Final = 64
+"""Calls of one client that may be under way at once at a server that may ask it something on a stream."""
+_QUESTIONS: Final = frozenset({"elicitation", "sampling", "roots"})
+
 Key = tuple[str, ...] | object
 
 
@@ -76,6 +80,7 @@ class Lanes:
         self._keeps_sessions = False
         self._modern = False
         self._never_modern = False
+        self._surely_modern = False
         self.stands_alone = False
         """Each has an instance of its own, and goes on whatever becomes of the instance of all."""
 
@@ -145,10 +150,12 @@ class Lanes:
         origin = call.origin
         if not self._wanted or origin is None or (key := self._key(origin)) is None:
             return False
-        lane = self._lanes.get(key)
+        if isinstance(key, tuple) and key[0] == "client" and self._may_be_asked(origin):
+            key = self._unused(key)
+        lane = self._lanes.get(key) if key is not None else None
         if lane is None:
             most = self._allowance.limits.conversations
-            if len(self._lanes) >= most and not self._made_room():
+            if key is None or (len(self._lanes) >= most and not self._made_room()):
                 what = f"server `{self._name}` has too many conversations"
                 text = exceeded(what, most, self._allowance.key("conversations"))
                 call.finish(unavailable(self._name, text))
@@ -219,6 +226,28 @@ class Lanes:
         can = msgspec.json.encode(origin.capabilities, order="sorted").decode()
         return ("client", origin.client, can, origin.level or "", str(origin.modern))
 
+    def _may_be_asked(self, origin: Origin) -> bool:
+        """Whether a question on a stream could be about any of several calls, each of which may be another program's."""
+        return (
+            self._spec is not None
+            and self.stands_alone
+            and self._spec.http is None
+            and not self._surely_modern
+            and not _QUESTIONS.isdisjoint(origin.capabilities)
+        )
+
+    def _unused(self, key: tuple[str, ...]) -> Key | None:
+        """A conversation of *key* without a call in it, made if need be; None when there are too many."""
+        free: Key | None = None
+        for number in range(_AT_ONCE):
+            one = (*key, str(number))
+            lane = self._lanes.get(one)
+            if lane is None:
+                free = free or one
+            elif not lane.in_flight:
+                return one
+        return free
+
     def _open(self, key: Key, origin: Origin) -> Lane:
         if self._spec is None:
             raise UpstreamError(f"server `{self._name}` is not there")
@@ -242,8 +271,8 @@ class Lanes:
         if origin.session is None:
             watcher = replace(watcher, asked=None)
         lane = self._lanes[key] = Lane(self._allowance, origin, way, watcher, self._clock)
-        if origin.session is not None and self._hearing.listens(origin):
-            lane.hear()
+        if not way.once and (origin.session is None or self._hearing.listens(origin)):
+            lane.hear()  # many servers tell of changes only where these were asked for
         return lane
 
     async def _shared_door(self) -> Door:
@@ -268,6 +297,7 @@ class Lanes:
     def _found(self, era: Era) -> None:
         """An instance of a modern client's own showed whether the server can be spoken to in that client's way."""
         self._never_modern = era is Era.LEGACY
+        self._surely_modern = era is Era.MODERN
 
     def _notified(self, origin: Origin, method: str, params: bytes) -> None:
         if method in CHANGES and not (method == UPDATED and self.stands_alone):

@@ -43,14 +43,12 @@ class Questions:
         else:
             ask.answer(failure(METHOD_NOT_FOUND, f"`{method[:100]}` is not offered to servers that clients share"))
 
-    def withdraw(self, params: bytes) -> bool:
-        """The server takes one of its questions back; False when *params* name none."""
+    def withdraw(self, params: bytes) -> None:
+        """The server takes one of its questions back; nobody else is told of one that is not open."""
         id_ = cancelled_id(params)
         ask = self._open.pop(id_, None) if id_ is not None else None
-        if ask is None:
-            return False
-        ask.withdraw()
-        return True
+        if ask is not None:
+            ask.withdraw()
 
     def close(self) -> None:
         """Nobody is there any more to whom an answer could go."""

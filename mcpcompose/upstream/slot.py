@@ -23,6 +23,7 @@ from mcpcompose.upstream.base import Era, ServerLists, State, Status, readable
 from mcpcompose.upstream.call import Call, Reply, unavailable
 from mcpcompose.upstream.connection import Connection, Watcher, garbage, sweep, unreachable, wording
 from mcpcompose.upstream.door import Door
+from mcpcompose.upstream.freshness import Freshness
 from mcpcompose.upstream.handshake import Greeting, fetch_kind, fetch_lists, greet, subscribe
 from mcpcompose.upstream.lanes import Hearing, Lanes
 from mcpcompose.upstream.parking import Parking
@@ -58,6 +59,7 @@ class Slot:
         self._connection: Connection | None = None
         self._lanes = self._no_lanes()
         self._wishes = Wishes(name, around.clock)
+        self._freshness = Freshness(around.clock)
         self._live = False
         self._leaving = False
         self._paused_shortly = False
@@ -117,6 +119,12 @@ class Slot:
         if self._remembered is None or self._remembered[0] is not self.lists:
             self._remembered = (self.lists, replace(self.lists, beside=None))
         return self._remembered[1]
+
+    def wanted(self, kind: str) -> None:
+        """Somebody reads this list: one that may be old by now is read again, for the next time."""
+        if self._live and self.lists is not None and self._freshness.is_over(kind, self.lists):
+            self._stale.add(kind)
+            self._news.set()
 
     @property
     def excuse(self) -> str:
@@ -390,13 +398,14 @@ class Slot:
         hearing = Hearing(
             self._notified,
             lambda origin, method, params: around.heard(name, origin, method, params),
-            around.asked,
+            lambda origin, ask: around.asked(name, origin, ask),
             around.listens,
         )
         return Lanes(self.allowance, hearing, around.copies, around.clock, self.submit)
 
     def _listed(self, connection: Connection, greeting: Greeting, lists: ServerLists) -> None:
         self.lists, self._has_spoken = lists, True
+        self._freshness.read()
         connection.learned(lists)
         if self._fingerprint is not None:
             self._around.cache.store(self._fingerprint, lists, greeting.era, greeting.version)

@@ -206,13 +206,14 @@ class StreamConnection:
 
     def _take_request(self, id_: str | float, method: str, params: bytes) -> None:
         """A question goes to the client of the call that came last, where one client is alone with the server."""
-        call = next(reversed(self.pending.values()), None) if self._own else None
+        theirs = (call for call in reversed(self.pending.values()) if call.origin is not None)
+        call = next(theirs, None) if self._own else None
         self._questions.take(id_, method, params, call, self._clock())
 
     def _take_notification(self, method: str, params: bytes) -> None:
-        if method == "notifications/cancelled" and self._questions.withdraw(params):
-            return
-        if method == MESSAGE and (call := concerned(self.pending.values(), self.era, own=self._own)) is not None:
+        if method == "notifications/cancelled":
+            self._questions.withdraw(params)
+        elif method == MESSAGE and (call := concerned(self.pending.values(), self.era, own=self._own)) is not None:
             call.note(method, params)
         else:
             self._watcher.notified(method, params)
@@ -221,8 +222,9 @@ class StreamConnection:
         params = bytes(message.params)
         token = progress_token(params)
         call = self.pending.get(token) if isinstance(token, str) else None
-        if call is not None and call.progress_token is not None:
+        if call is not None:
             call.renewed(self._clock())
+        if call is not None and call.progress_token is not None:
             call.note("notifications/progress", with_progress_token(params, call.progress_token))
 
     def _count_garbage(self, line: bytes) -> None:

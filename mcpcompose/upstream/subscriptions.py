@@ -24,6 +24,9 @@ ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 UPDATED: Final = "notifications/resources/updated"
 _MOST: Final = 10_000
 _SECONDS: Final = 30.0
+_DEEPEST: Final = 200
+_LONGEST: Final = 8192
+"""Parts and characters of a URI that is looked for as a part of another one."""
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 30.0
 _DONE: Final = Reply(result=b"{}")
@@ -257,15 +260,14 @@ class Subscriptions:
 def prefixes(uri: str) -> list[str]:
     """*uri*, and what it may be a part of: servers may name a part of what was subscribed to."""
     found = [uri]
+    if len(uri) > _LONGEST:
+        return found
     for at in range(len(uri) - 1, 0, -1):
         if uri[at] in "/?#":
             found += [uri[: at + 1], uri[:at]]
         if len(found) > _DEEPEST:
             break
     return found
-
-
-_DEEPEST: Final = 200
 
 
 def _said(params: bytes) -> dict[str, Any] | None:

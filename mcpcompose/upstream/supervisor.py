@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -32,8 +32,8 @@ class Heard(Protocol):
     def said(self, server: str, origin: Origin | None, method: str, params: bytes) -> None:
         """A notification, to the client of *origin* or to whomever it concerns."""
 
-    def asked(self, origin: Origin, ask: Ask) -> None:
-        """A question to the client of *origin*."""
+    def asked(self, server: str, origin: Origin, ask: Ask) -> None:
+        """A question of *server* to the client of *origin*."""
 
     def listens(self, origin: Origin) -> bool:
         """Whether that client hears anything outside of its calls."""
@@ -128,6 +128,12 @@ class Supervisor:
         """A client's session is over: nothing is kept for it any more."""
         for slot in self._slots.values():
             slot.session_ended(session)
+
+    def wanted(self, servers: Iterable[str], kind: str) -> None:
+        """Somebody reads this list of these servers."""
+        for server in servers:
+            if slot := self._slots.get(server):
+                slot.wanted(kind)
 
     def subscriptions(self, server: str) -> Subscriptions | None:
         """The resources of *server* that somebody wants to hear of."""

@@ -23,7 +23,7 @@ class Surroundings:
     copies: Copies | None = None
     heard: Callable[[str, Origin | None, str, bytes], None] = lambda _server, _origin, _method, _params: None
     """A server said something that concerns no call: to one client, or to whoever it concerns."""
-    asked: Callable[[Origin, Ask], None] = lambda _origin, ask: ask.abandon()
+    asked: Callable[[str, Origin, Ask], None] = lambda _server, _origin, ask: ask.abandon()
     """A server asks one client something outside of its calls."""
     listens: Callable[[Origin], bool] = lambda _origin: False
     """Whether that client hears anything outside of its calls."""

@@ -7,6 +7,7 @@ The payload stays the bytes that came (`msgspec.Raw`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,8 @@ ENVELOPE_KEYS: Final = frozenset({META_VERSION, META_CAPABILITIES, META_CLIENT, 
 
 _ROUND: Final = frozenset({"inputResponses", "requestState"})
 """Members of a repeated request that a legacy server does not know."""
+_NAMELESS: Final = {"name": "unknown", "version": "0"}
+"""What a client is called that does not say it."""
 LONGEST_ID: Final = 1024
 """Characters of the id of a server's request; longer ones are not answered."""
 DEEPEST: Final = 64
@@ -151,7 +154,7 @@ def modern_envelope(origin: Origin) -> dict[str, Any]:
         capabilities["roots"] = {}
     envelope: dict[str, Any] = {META_CAPABILITIES: capabilities}
     if origin.info is not None:
-        envelope[META_CLIENT] = dict(origin.info)
+        envelope[META_CLIENT] = _valid_info(origin.info)
     if origin.level is not None:
         envelope[META_LOG_LEVEL] = origin.level
     return envelope
@@ -162,8 +165,23 @@ def initialize_params(origin: Origin | None) -> dict[str, Any]:
     return {
         "protocolVersion": HANDSHAKE_VERSIONS[-1],
         "capabilities": dict(origin.capabilities) if origin is not None else {},
-        "clientInfo": dict(origin.info) if origin is not None and origin.info is not None else own_info(),
+        "clientInfo": _valid_info(origin.info) if origin is not None and origin.info is not None else own_info(),
     }
+
+
+_TEXTS: Final = ("title", "description", "websiteUrl")
+
+
+def _valid_info(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client calls itself, as a server can expect it: strict ones refuse a member of the wrong type."""
+    valid = {key: value for key, value in info.items() if key not in _TEXTS or isinstance(value, str)}
+    for key, value in _NAMELESS.items():
+        if not isinstance(valid.get(key), str):
+            valid[key] = value
+    icons = valid.get("icons", [])
+    if not (isinstance(icons, list) and all(isinstance(i, dict) and isinstance(i.get("src"), str) for i in icons)):
+        del valid["icons"]
+    return valid
 
 
 def request(id_: str, method: str, params: dict[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ UPSTREAMS = ("http", "stdio", "process")
 def entries(
     upstreams: Sequence[str], wires: Sequence[str], endpoints: Sequence[str], scenarios: Sequence[str] = ()
 ) -> Iterator[ledger.Entry]:
-    """Give one entry per upstream, endpoint and wire; `stdio:modern` pins the era of the upstream side."""
+    """Give one entry per upstream, endpoint and wire; `stdio:auto` leaves the era of the upstream side open."""
     with stage.http_server() as direct_url:
         direct = {wire: suite.against_server(direct_url, wire, scenarios) for wire in wires}
     for named in upstreams:
@@ -24,7 +24,8 @@ def entries(
             for wire in wires:
                 with ExitStack() as stack:
                     url = stack.enter_context(stage.http_server()) if upstream == "http" else ""
-                    workspace = stack.enter_context(stage.gateway(upstream, era or "auto", url=url))
+                    spoken = era or ("auto" if upstream == "http" else stage.era_on_stdio(wire))
+                    workspace = stack.enter_context(stage.gateway(upstream, spoken, url=url))
                     through = suite.against_server(workspace.endpoint(stage.ENDPOINTS[endpoint]), wire, scenarios)
                 kind = "stdio" if upstream == "process" else upstream
                 yield ledger.compare(f"{named} {endpoint}", wire, kind, direct[wire], through)
@@ -44,7 +45,7 @@ def main() -> int:
     """Print the table; 1 when something was lost."""
     parser = argparse.ArgumentParser(prog="scripts/conformance", description=__doc__)
     parser.add_argument(
-        "--upstream", action="append", help=f"one of {UPSTREAMS}, with `:modern` or `:legacy` if need be"
+        "--upstream", action="append", help=f"one of {UPSTREAMS}, with `:modern`, `:legacy` or `:auto` if need be"
     )
     parser.add_argument("--wire", action="append", choices=suite.WIRES)
     parser.add_argument("--endpoint", action="append", choices=tuple(stage.ENDPOINTS))

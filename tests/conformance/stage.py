@@ -16,6 +16,8 @@ from harness.containers import BASE_IMAGE
 from harness.wait import until
 from harness.workspace import Workspace, program
 
+MODERN_WIRE = "2026-07-28"
+
 SERVER = "x"
 TESTS = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "everything"
@@ -38,12 +40,18 @@ def http_server(*arguments: str) -> Iterator[str]:
             process.kill()
 
 
+def era_on_stdio(wire: str) -> str:
+    """The era in which a server on stdio is spoken to when nothing is to come between it and a client on *wire*."""
+    return "modern" if wire == MODERN_WIRE else "legacy"
+
+
 @contextmanager
 def gateway(upstream: str, era: str = "auto", *, url: str = "", server_era: str = "both") -> Iterator[Workspace]:
     """
     Bring up a project with the server as `x`, its names kept bare, and a decoy beside it.
 
-    *upstream* is `http` (the server at *url*), `stdio` (in a container built for it) or `process`.
+    *upstream* is `http` (the server at *url*), `stdio` (in a container built for it) or `process`. A server on stdio
+    speaks one era for as long as it runs: *era* says which, and clients of the other one are served across the eras.
     """
     workspace = Workspace()
     try:
@@ -51,6 +59,8 @@ def gateway(upstream: str, era: str = "auto", *, url: str = "", server_era: str 
         contained = upstream == "stdio"
         echo = program("echo.py") if contained else {"process": [sys.executable, "-u", "programs/echo.py"]}
         top = {} if contained else {"engine": "process"}
+        if upstream != "http" and era != "modern":  # on stdio a question does not say which call it belongs to
+            server |= {"scope": "session", "instances": {"warm": 2}}
         servers = {SERVER: {**server, "era": era, "prefix": ""}, "decoy": echo}
         workspace.save(servers, gateway={"auth": "none"}, **top)
         workspace.run("trust", "--all", code=None)

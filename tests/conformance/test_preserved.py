@@ -35,10 +35,11 @@ def over_http() -> Iterator[Workspace]:
         yield workspace
 
 
-@pytest.fixture(scope="module")
-def over_stdio() -> Iterator[Workspace]:
-    with stage.gateway("stdio") as workspace:
-        yield workspace
+@pytest.fixture(scope="module", params=suite.WIRES)
+def over_stdio(request: pytest.FixtureRequest) -> Iterator[tuple[Workspace, str]]:
+    """The gateway, and the wire on which nothing comes between a client and the server."""
+    with stage.gateway("stdio", stage.era_on_stdio(request.param)) as workspace:
+        yield workspace, request.param
 
 
 def held(upstream: str, workspace: Workspace, endpoint: str, wire: str) -> ledger.Entry:
@@ -56,12 +57,12 @@ def test_nothing_is_lost_in_front_of_a_server_on_http(over_http: Workspace, endp
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("wire", suite.WIRES)
 @pytest.mark.parametrize("endpoint", stage.ENDPOINTS)
 def test_nothing_is_lost_in_front_of_a_server_on_stdio_in_a_container(
-    over_stdio: Workspace, endpoint: str, wire: str
+    over_stdio: tuple[Workspace, str], endpoint: str
 ) -> None:
-    entry = held("stdio", over_stdio, endpoint, wire)
+    workspace, wire = over_stdio
+    entry = held("stdio", workspace, endpoint, wire)
 
     assert entry.whole, ledger.table([entry])
 

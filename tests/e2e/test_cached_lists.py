@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 
 import pytest
 from mcp import Client
 
-from harness.containers import Containers
+from harness.containers import BASE_IMAGE, Containers
 from harness.wait import until_async
 from harness.workspace import Workspace, echo, text
 
@@ -38,6 +40,48 @@ async def test_tools_of_servers_that_still_start_are_listed_from_the_cache_and_t
 
     assert "a__echo" in names
     assert state == "starting"
+
+
+@pytest.fixture
+def moving(workspace: Workspace, containers: Containers) -> Iterator[str]:
+    """An image's name that stands for the base image, until it is given to another one."""
+    reference = f"mcp-compose-test/moving:{containers.project}"
+    images = containers.client.images
+    images.get(BASE_IMAGE).tag(reference)
+    try:
+        yield reference
+    finally:
+        workspace.run("down", "-v", code=None)
+        images.remove(reference, force=True)
+
+
+async def test_lists_of_an_image_that_was_replaced_meanwhile_go_as_soon_as_the_engine_has_said_so(
+    workspace: Workspace, containers: Containers, moving: str
+) -> None:
+    gate = workspace.directory / "gate"
+    gate.mkdir()
+    (gate / "open").touch()
+    keys = {"volumes": ["./gate:/gate:ro"], "environment": {"WAIT_FOR": "/gate/open"}}
+    workspace.save({"a": {**echo(**keys), "image": moving}, "b": echo(**keys)})
+    workspace.up()
+    workspace.when_ready()
+    workspace.run("down")
+    (gate / "open").unlink()
+    dockerfile = io.BytesIO(f"FROM {BASE_IMAGE}\nLABEL moved={containers.project}\n".encode())
+    await asyncio.to_thread(containers.client.images.build, fileobj=dockerfile, tag=moving, rm=True)
+
+    starting = asyncio.create_task(asyncio.to_thread(workspace.up, code=None))
+    async with await when_serving(workspace) as client:
+        await until_async(lambda: workspace.servers()["a"]["state"] == "starting", "its instance is being made")
+        believed = {tool.name for tool in (await client.list_tools()).tools}
+        (gate / "open").touch()
+        workspace.when_ready()
+        listed = {tool.name for tool in (await client.list_tools()).tools}
+    assert (await starting).returncode == 0
+
+    assert not [name for name in believed if name.startswith("a__")]
+    assert {"a__echo", "b__echo"} <= listed
+    assert "b__echo" in believed
 
 
 async def when_serving(workspace: Workspace) -> AbstractAsyncContextManager[Client]:

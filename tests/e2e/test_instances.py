@@ -274,3 +274,45 @@ async def test_many_sessions_in_a_row_and_beside_each_other_leave_nothing(
 
     assert seen == [f'["{number}"]' for number in range(24)]  # nobody saw another's
     await until_async(lambda: len(containers.all()) == 2, "the shared one and a spare are left")
+
+
+async def test_a_gateway_that_is_told_to_end_leaves_the_shared_container_only(
+    workspace: Workspace, containers: Containers
+) -> None:
+    workspace.save({"a": own("session", instances={"warm": 1})})
+    workspace.up()
+
+    async with workspace.client() as one:
+        await where(one)
+        workspace.gateway().terminate()
+        await until_async(lambda: not workspace.gateways(), "the gateway has ended")
+
+    assert set(containers.all()) == {f"{workspace.name}-a-1"}
+    assert containers.running() == set()
+
+
+async def test_a_killed_http_container_is_its_own_sessions_loss_only(
+    workspace: Workspace, containers: Containers
+) -> None:
+    web = program("web.py", transport={"http": {"port": 8000}}, scope="session", stop_grace_period="1s")
+    workspace.save({"web": web})
+    workspace.up()
+
+    async def host(client: Client) -> str:
+        return text(await client.call_tool("web__header", {"text": "host"}))
+
+    async with workspace.client() as one, workspace.client() as two:
+        first, other = await host(one), await host(two)
+        containers.client.api.kill(f"{workspace.name}-web-2", "SIGKILL")
+
+        async def again() -> str:
+            while True:
+                try:
+                    return await host(one)
+                except MCPError:
+                    continue
+
+        async with asyncio.timeout(5):  # not as long as a dead address may be silent
+            assert await again() != other
+        assert await host(two) == other
+        assert first != other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from mcpcompose.engine.base import (
     Engine,
     EngineEvent,
     Hardening,
+    Http,
+    HttpEndpoint,
     NetworkSpec,
     PackageImage,
     RegistryImage,
@@ -387,3 +390,38 @@ async def test_a_local_image_is_resolved_and_not_pulled(container_bench: Bench):
 async def test_what_is_no_package_is_refused_before_anything_is_installed(process_bench: Bench):
     with pytest.raises(BuildFailed, match="not a package"):
         await process_bench.engine().ensure_image(PackageImage("t", "pypi", "--index-url=http://x", "r"))
+
+
+@pytest.mark.parametrize("connected_again", [False, True])
+async def test_the_end_of_an_instance_that_is_reached_at_a_url_is_told(bench: Bench, connected_again: bool):
+    network = "none" if bench.on_host else f"{bench.project}-a"
+    words = (bench.command[0], "-c", "import time; time.sleep(60)")
+    spec = bench.spec(transport=Http(free_port(), "/mcp"), network=network, command=words)
+    first = bench.engine()
+    if network != "none":
+        await first.create_network(NetworkSpec(network, "a", tuple(bench.owner.labels("a").items())))
+    await first.create_instance(spec, bench.values(command=words))
+    endpoint = await first.start_instance(spec.name, bench.values(command=words))
+    if connected_again:
+        await first.close()
+        endpoint = await bench.engine().connect_instance(spec.name)
+    assert isinstance(endpoint, HttpEndpoint)
+    assert endpoint.life is not None
+    told: list[str] = []
+    endpoint.life.on_end(told.append)
+    assert not endpoint.life.ended
+
+    await bench.engines[-1].stop_instance(spec.name, 1)
+
+    async with asyncio.timeout(15):
+        while not told:  # noqa: ASYNC110  the condition has no event
+            await asyncio.sleep(0.01)
+    assert endpoint.life.ended
+    endpoint.life.on_end(told.append)
+    assert len(told) == 2
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

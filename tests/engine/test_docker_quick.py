@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import json
 import socket
@@ -172,16 +174,36 @@ async def test_an_engine_that_says_nothing_is_given_up_after_one_wait(
         with pytest.raises(EngineUnreachable, match="timed out"):
             await asked(client, lambda api: api.version())
 
-        silent.setblocking(False)
-        connections = []
+        assert knocks(silent) == 2, "one to see whether it is there, one to ask"
+
+
+async def test_letting_go_of_a_silent_engine_does_not_wait_for_everybody_who_wanted_to_ask_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcpcompose.engine.docker_client.TIMEOUT", 0.3)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "e.sock"))
+        silent.listen()
+        client = DockerClient(Address(f"unix://{tmp_path / 'e.sock'}"))
+        calls = [asyncio.create_task(client.call("ask", lambda api: api.version())) for _ in range(8)]
+
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        await client.close()
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+
+        assert all(isinstance(end, McpComposeError) for end in ends)
+        assert knocks(silent) <= 6
+
+
+def knocks(listening: socket.socket) -> int:
+    """How often somebody has connected."""
+    listening.setblocking(False)
+    count = 0
+    with contextlib.suppress(BlockingIOError):
         while True:
-            try:
-                connections.append(silent.accept()[0])
-            except BlockingIOError:
-                break
-        for connection in connections:
-            connection.close()
-        assert len(connections) == 2, "one to see whether it is there, one to ask"
+            listening.accept()[0].close()
+            count += 1
+    return count
 
 
 @pytest.mark.parametrize("version", [{"ApiVersion": "1.12"}, {"ApiVersion": "new"}, {}, []])

@@ -117,7 +117,7 @@ def test_resources_go_to_their_owner_by_uri_then_by_template() -> None:
     assert table.owner("https://elsewhere") is None
     assert [r["uri"] for r in table.resources] == ["file:///a", "same://x", "b+same://x"]
     assert table.place("b+same://x") == Place("b", "same://x")
-    assert table.collisions == ()
+    assert table.collisions == (("b", "its resources have `b` in front: `a` has `same://x`, too, and came first"),)
 
 
 def test_a_template_matches_in_linear_time() -> None:

@@ -89,9 +89,9 @@ async def test_modern_calls_whose_connection_closes_are_cancelled_at_the_server(
 async def test_handshake_calls_go_on_when_the_connection_closes_and_end_with_their_session(
     stage: Stage, scale: int, ending: str
 ) -> None:
-    server, rounds = never_answers(), CALLS * scale // TOGETHER // 3
-    impatient = {"call": "200ms"} if ending == "expired" else {}
-    gateway = Gateway.model_validate({"timeouts": {"session": "200ms"}} if ending == "expired" else {})
+    server, rounds = never_answers(), CALLS * scale // TOGETHER // (12 if ending == "expired" else 3)
+    impatient = {"call": "1s"} if ending == "expired" else {}
+    gateway = Gateway.model_validate({"timeouts": {"session": "1s"}} if ending == "expired" else {})
     await stage.serve(project(servers={"a": {"timeouts": impatient}}, gateway=gateway), {"a": server})
     tasks = len(asyncio.all_tasks())
 

@@ -322,3 +322,11 @@ async def test_a_client_that_goes_away_leaves_no_call_behind(stage: Stage) -> No
 
     await until(lambda: slot.in_flight == 0)
     await until(lambda: server.seen[-1].get("method") == "notifications/cancelled")
+
+
+async def test_blanks_around_a_header_are_no_part_of_it(stage: Stage) -> None:
+    await stage.serve(project(servers={"s": {}}), {"s": FakeServer()})
+
+    answer = await raw(stage, head(stage, INITIALIZE, Authorization=f" \t Bearer {stage.token()} \t "))
+
+    assert status(answer) == 200

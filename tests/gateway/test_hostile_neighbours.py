@@ -16,13 +16,14 @@ import psutil
 import pytest
 
 from gateway.stage import FakeServer, Stage, project
-from mcpcompose.engine.base import StreamEndpoint
+from mcpcompose.engine.base import HttpEndpoint, StreamEndpoint
 from mcpcompose.engine.process_launch import ProcessStream
 
 PROGRAM = Path(__file__).parent / "servers" / "hostile.py"
+HTTP_PROGRAM = PROGRAM.with_name("hostile_http.py")
 LIMITS: dict[str, Any] = {
     "limits": {"result": "16MiB", "backlog": "1MiB"},
-    "timeouts": {"call": "3s"},
+    "timeouts": {"call": "3s", "total": "4s"},
     "restart": "no",
 }
 SLOWEST = 2.0
@@ -48,6 +49,23 @@ async def hostile(stage: Stage, mode: str) -> AsyncIterator[None]:
     finally:
         process.kill()
         process.wait()
+        await stage.gateway.detach("bad")
+
+
+@asynccontextmanager
+async def hostile_http(stage: Stage, mode: str) -> AsyncIterator[None]:
+    """The same over HTTP."""
+    process = subprocess.Popen([sys.executable, str(HTTP_PROGRAM), mode], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        port = int(await asyncio.to_thread(process.stdout.readline))
+        servers = {"bad": HttpEndpoint(f"http://127.0.0.1:{port}/mcp"), "good": FakeServer()}
+        await stage.serve(project(servers={"bad": LIMITS, "good": {}}), servers)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
         await stage.gateway.detach("bad")
 
 
@@ -78,6 +96,28 @@ async def test_its_call_fails_and_its_neighbours_stay_quick(stage: Stage, mode: 
 
         assert (await bad)["error"]["data"]["server"] == "bad"
         assert psutil.Process().memory_info().rss - before < 64 << 20
+
+
+@pytest.mark.parametrize("mode", ["floods", "asks", "long", "body", "drips", "silent", "half", "head", "garbage"])
+async def test_over_http_its_call_fails_and_its_neighbours_stay_quick(stage: Stage, mode: str) -> None:
+    async with hostile_http(stage, mode):
+        before = psutil.Process().memory_info().rss
+
+        bad = asyncio.ensure_future(call(stage, "bad"))
+        await neighbours_are_quick(stage, bad)
+
+        assert (await bad)["error"]["data"]["server"] == "bad"
+        assert psutil.Process().memory_info().rss - before < 96 << 20
+
+
+@pytest.mark.parametrize("mode", ["twice", "wrong"])
+async def test_over_http_every_call_gets_its_own_answer_whatever_else_is_said(stage: Stage, mode: str) -> None:
+    async with hostile_http(stage, mode):
+        answers = await asyncio.gather(*(call(stage, "bad", f"text {n}") for n in range(20)))
+
+        assert [a.get("error") for a in answers] == [None] * 20
+        assert [a["result"]["content"][0]["text"] for a in answers] == [f"text {n}" for n in range(20)]
+        assert "result" in await call(stage, "good")
 
 
 @pytest.mark.parametrize("mode", ["twice", "wrong"])

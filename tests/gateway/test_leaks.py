@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from gateway.stage import MODERN, FakeServer, Stage, project, until
+from mcpcompose.upstream.call import Call
 
 META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 
@@ -73,3 +74,21 @@ async def test_a_thousand_sessions_opened_and_dropped_leave_the_bound(stage: Sta
         await asyncio.gather(*(stage.session() for _ in range(50)))
 
     assert stage.gateway._front.sessions <= 1000
+
+
+async def test_a_large_result_is_gone_once_it_is_delivered_without_a_collection(stage: Stage) -> None:
+    """The connection stays open: what it served last must not keep the answer until the next request."""
+    server = FakeServer()
+    await stage.serve(project(servers={"a": {}}), {"a": server})
+    session = await stage.session()
+    text = {"name": "a__echo", "arguments": {"text": "x" * 300_000}}
+    gc.collect()
+    gc.disable()
+    try:
+        await session.post("tools/call", text)
+        await stage.post("tools/call", text)
+        await asyncio.sleep(0)
+        kept = [one for one in gc.get_objects() if isinstance(one, Call) and one.reply is not None]
+        assert [call.method for call in kept if call.method == "tools/call"] == []
+    finally:
+        gc.enable()

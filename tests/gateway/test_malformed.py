@@ -296,6 +296,20 @@ async def test_bodies_over_the_limit_are_refused_by_its_name(open_gateway: Stage
     await works(open_gateway)
 
 
+async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_once(open_gateway: Stage) -> None:
+    body = call_bytes(b'"x"', modern=True)
+    reader, writer = await asyncio.open_connection("127.0.0.1", open_gateway.gateway.port)
+    writer.write(head_of(open_gateway, body, modern=True, expect="100-Continue"))
+
+    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body[:20])
+    await asyncio.sleep(0)
+    writer.write(body[20:])
+
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+
+
 async def test_an_id_that_is_in_use_is_refused_and_the_first_call_is_answered(open_gateway: Stage) -> None:
     await open_gateway.serve(project(servers={"a": {}, "slow": {}}), {"slow": FakeServer(answers={"tools/call": None})})
     session = await open_gateway.session()

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from gateway.stage import MODERN, FakeServer, LegacySession, Stage, project, tool, until
+from gateway.stage import MODERN, FakeServer, LegacySession, Stage, project, running, tool, until
+from gateway.test_interactive import Copies
 
 ABLE = {
     "tools": {},
@@ -22,6 +24,11 @@ ABLE = {
 }
 TASKS = "io.modelcontextprotocol/tasks"
 CAN_TASKS = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}}}}
+
+
+@pytest.fixture
+def copies() -> Copies:
+    return Copies()
 
 
 def done(server: FakeServer, message: dict[str, Any]) -> None:
@@ -304,6 +311,41 @@ async def test_a_resource_that_a_result_linked_to_is_read_from_there(stage: Stag
     assert servers["b"].calls[-1]["params"]["uri"] == "made:up"
 
 
+async def test_an_instance_of_its_own_tells_only_its_session_of_resources(tmp_path: Path, copies: Copies) -> None:
+    copies.make = able
+    async with running(tmp_path, instances=copies) as stage:
+        await stage.serve(project(servers={"s": {"scope": "session"}}), {"s": able()})
+        first, second = await stage.session(), await stage.session()
+        async with hearing(first) as heard, hearing(second) as unheard:
+            for session in (first, second):
+                assert (await session.post("resources/subscribe", {"uri": "file:///x"})).json()["result"] == {}
+            mine, other = copies.servers.values()
+            updated(mine, "file:///x")
+            await until(lambda: bool(heard))
+            updated(other, "file:///x")
+            await until(lambda: bool(unheard))
+
+            assert heard == unheard
+            assert len(heard) == 1
+        await first.post("resources/unsubscribe", {"uri": "file:///x"})
+        assert asked(mine, "resources/unsubscribe") == [{"uri": "file:///x"}]
+
+
+async def test_a_subscription_to_more_than_one_may_have_is_acknowledged_for_what_it_has(stage: Stage) -> None:
+    what = project(servers={"a": {}})
+    limits = what.gateway.limits.model_copy(update={"subscriptions": 2})
+    what = what.model_copy(update={"gateway": what.gateway.model_copy(update={"limits": limits})})
+    await stage.serve(what, {"a": able()})
+    async with listening(stage, {"resourceSubscriptions": [f"file:///{n}" for n in range(4)]}) as heard:
+        assert heard[0]["params"]["notifications"] == {"resourceSubscriptions": ["file:///0", "file:///1"]}
+    session = await stage.session()
+
+    answers = [(await session.post("resources/subscribe", {"uri": f"file:///{n}"})).json() for n in range(3)]
+
+    assert ["error" in answer for answer in answers] == [False, False, True]
+    assert "gateway.limits.subscriptions" in answers[2]["error"]["message"]
+
+
 # --- log levels -----------------------------------------------------------------------------------------------------
 
 
@@ -428,6 +470,37 @@ async def test_a_task_of_one_of_several_servers_is_reached_by_its_id_by_its_clie
     assert asked(server, "tasks/cancel")[0]["taskId"] == "t1"
 
 
+async def test_the_only_server_of_an_endpoint_has_such_ids_too(stage: Stage) -> None:
+    await stage.serve(project(servers={"b": {"era": "modern"}}), {"b": tasks(FINISHED)})
+
+    id_ = (await stage.post("tools/call", {"name": "b__echo", **CAN_TASKS})).json()["result"]["taskId"]
+    found = (await stage.post("tasks/get", {"taskId": id_, **CAN_TASKS})).json()["result"]
+
+    assert id_.startswith("b.")
+    assert (found["taskId"], found["status"]) == (id_, "completed")
+
+
+async def test_tasks_of_the_handshake_revisions_are_between_a_client_and_the_servers_own_endpoint(stage: Stage) -> None:
+    def called(server: FakeServer, message: dict[str, Any]) -> None:
+        task = {"task": {"taskId": "t1", "status": "working"}}
+        server.result(message, task if "task" in message["params"] else {"content": []})
+
+    answers = {"tools/call": called, "tasks/result": done}
+    listed = [tool("echo", execution={"taskSupport": "optional"})]
+    server = FakeServer(tools=listed, capabilities={"tools": {}, "tasks": {"list": {}}}, answers=answers)
+    await stage.serve(project(servers={"a": {}}), {"a": server})
+    own, all_ = await stage.session(path="/servers/a/mcp"), await stage.session()
+    asks = {"name": "echo", "task": {"ttl": 5}}
+
+    assert own.initialized["capabilities"]["tasks"] == {"list": {}}
+    assert (await own.post("tools/list")).json()["result"]["tools"] == listed
+    assert (await own.post("tools/call", asks)).json()["result"]["task"]["taskId"] == "t1"
+    assert (await own.post("tasks/result", {"taskId": "t1"})).json()["result"] == {}
+    assert "tasks" not in all_.initialized["capabilities"]
+    assert (await all_.post("tools/call", asks)).json()["result"] == {"content": []}
+    assert (await all_.post("tasks/result", {"taskId": "t1"})).json()["error"]["code"] == -32601
+
+
 async def test_a_tasks_header_must_name_it(stage: Stage) -> None:
     await stage.serve(project(servers={"b": {"era": "modern"}}), {"b": tasks(FINISHED)})
 
@@ -516,3 +589,18 @@ async def test_a_handshake_client_that_gives_up_cancels_the_task(stage: Stage) -
 
     await until(lambda: [params["taskId"] for params in asked(server, "tasks/cancel")] == ["t1"])
     await call
+
+
+async def test_a_list_whose_changes_the_server_keeps_to_itself_is_read_again_when_it_is_wanted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcpcompose.upstream.freshness.SHORTEST", 0.0)
+    server = FakeServer(capabilities={"tools": {}})
+    await stage.serve(project(servers={"a": {}}), {"a": server})
+    server.tools.append(tool("new"))
+
+    before = (await stage.post("tools/list")).json()["result"]["tools"]
+    await until(lambda: len(stage.gateway.tools()) > 1)
+
+    assert [one["name"] for one in before] == ["a__echo"]
+    assert [one["name"] for one in (await stage.post("tools/list")).json()["result"]["tools"]] == ["a__echo", "a__new"]

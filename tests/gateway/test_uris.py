@@ -147,6 +147,35 @@ def test_a_link_that_would_lead_to_another_server_is_marked() -> None:
     assert made.place("b+file:///mine") == Place("b", "file:///mine")
 
 
+_blocks = st.fixed_dictionaries(
+    {"type": st.sampled_from(["resource", "resource_link", "text"]) | st.none()},
+    optional={
+        "uri": uris | st.integers(),
+        "resource": st.dictionaries(st.just("uri"), uris),
+        "x": st.floats(allow_nan=False),
+    },
+)
+_results = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": st.lists(_blocks) | _blocks | st.text(),
+        "contents": st.lists(_blocks),
+        "messages": st.lists(st.fixed_dictionaries({"content": _blocks | st.lists(_blocks)})),
+        "_meta": st.fixed_dictionaries({"ui": st.fixed_dictionaries({"resourceUri": uris})}),
+        "structuredContent": st.recursive(st.none() | st.text(), st.lists),
+    },
+)
+
+
+@given(_results)
+def test_what_is_rewritten_and_back_is_what_it_was(result: dict[str, Any]) -> None:
+    raw, mark = json.dumps(result).encode(), Rewriting("b")
+
+    assert rewritten_result(raw, lambda uri: uri) is raw
+    there = rewritten_result(raw, mark.out)
+    assert json.loads(rewritten_result(there, mark.back)) == result
+
+
 def test_links_are_forgotten_when_there_are_too_many() -> None:
     links = Links(most=2)
     for uri in ("a:", "b:", "c:"):

@@ -12,7 +12,7 @@ from mcpcompose.orchestrator.forms import Form
 from mcpcompose.orchestrator.requests import ApplyRequest
 from mcpcompose.paths import ProjectPaths
 from mcpcompose.spec.identity import Owner
-from mcpcompose.spec.project import Profile, Project
+from mcpcompose.spec.project import Gateway, Profile, Project
 from orchestrator.stage import Stage, project
 
 HOME = Path("/home/someone")
@@ -293,6 +293,14 @@ def test_looser_profiles_need_approval_and_new_servers_none(tmp_path: Path) -> N
     assert one(no_tools, baseline=baseline).text == "gets every tool of a, was get_*"
     everything = profiled(["a", "b"], default=Profile(servers=("a", "b")))
     assert one(everything, baseline=baseline).kind == "looser profile"
+
+
+def test_who_else_than_loopback_may_ask_needs_approval_from_the_first_time_on() -> None:
+    gateway = Gateway.model_validate({"auth": "none", "allowed_hosts": ["b.test", "a.test"]})
+    what = project(servers={}).model_copy(update={"gateway": gateway})
+
+    assert one(what).text == "a.test (auth: none)\nb.test (auth: none)"
+    assert one(what).subject == "allowed_hosts"
 
 
 def test_the_store_is_private_and_a_broken_one_is_an_error(tmp_path: Path) -> None:

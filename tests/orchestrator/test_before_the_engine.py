@@ -12,7 +12,7 @@ from mcpcompose.errors import ApprovalNeeded, EngineUnreachable, McpComposeError
 from mcpcompose.orchestrator.controller import Controller
 from mcpcompose.spec.identity import Owner
 from mcpcompose.spec.project import Project
-from orchestrator.stage import Record, Stage
+from orchestrator.stage import Stage
 
 
 class Away(MemoryEngine):
@@ -113,7 +113,7 @@ async def test_what_could_not_be_declared_is_declared_by_the_next_up(stage: Stag
         if not refused:
             refused.append(project)
             raise McpComposeError("port `1` is taken by another program")
-        Record.declare(serving, project, fingerprints)
+        serving.story.append("declared")
 
     stage.serving.declare = refuse_once  # type: ignore[method-assign]
 
@@ -121,4 +121,4 @@ async def test_what_could_not_be_declared_is_declared_by_the_next_up(stage: Stag
         await stage.controller.apply()
     await stage.controller.apply()
 
-    assert serving.declared
+    assert serving.story[:2] == ["declared", "a starting"]

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import docker
 import pytest
 
 from harness.containers import BASE_IMAGE
@@ -154,3 +155,23 @@ async def test_further_processes_on_the_host_end_with_the_project(stage: Stage, 
 
     await stage.controller.down()
     assert await left(stage, owner) == ObservedState()
+
+
+async def test_nobody_gets_the_address_of_an_instance_that_has_ended(stage: Stage) -> None:
+    owner = have(stage, f"t{uuid.uuid4().hex[:8]}")
+    await stage.controller.apply()
+    before = stage.serving.endpoints["web"]
+    copy, ended = await stage.controller.instances.start_copy("web")
+    client = docker.from_env()
+    for name in (f"{owner.project}-web-1", copy):
+        client.api.kill(name, "SIGKILL")
+        client.api.wait(name)
+
+    others = [await stage.controller.instances.start_copy("web") for _ in range(2)]
+
+    urls = [endpoint.url for _, endpoint in others if isinstance(endpoint, HttpEndpoint)]
+    assert isinstance(before, HttpEndpoint)
+    assert isinstance(ended, HttpEndpoint)
+    assert len({before.url, ended.url, *urls}) == 4
+    assert await stage.controller.restart_instance("web") == before
+    client.close()

@@ -145,3 +145,19 @@ def test_a_cached_list_comes_back_whole_and_a_broken_one_not_at_all(tmp_path: An
     assert loaded == (lists, Era.MODERN)
     assert other is None
     assert cache.load("print") is None
+
+
+async def test_a_server_that_refuses_a_version_and_offers_the_same_is_asked_again() -> None:
+    asked: list[str] = []
+
+    def refuses_once(method: str, params: dict[str, Any]) -> dict[str, Any]:
+        asked.append(method)
+        if len(asked) == 1:
+            data = {"supported": ["2026-07-28"], "requested": "2026-07-28"}
+            return {"error": {"code": -32022, "message": "Unsupported protocol version", "data": data}}
+        return modern(method, params)
+
+    connection, _ = connected(refuses_once)
+
+    assert (await greet(connection, "auto", Era.MODERN)).era is Era.MODERN
+    assert asked == ["server/discover", "server/discover"]

@@ -16,7 +16,7 @@ import pytest
 from mcpcompose.gateway.serve import ON_DISCONNECT, bind, listen
 from mcpcompose.upstream.allowance import default_allowance
 from mcpcompose.upstream.base import Era
-from mcpcompose.upstream.call import Call, Note, Reply
+from mcpcompose.upstream.call import Ask, Call, Note, Origin, Reply
 from mcpcompose.upstream.connection import Watcher
 from mcpcompose.upstream.handshake import fetch_lists, greet
 from mcpcompose.upstream.http import http_client
@@ -77,13 +77,15 @@ class Old:
 class Side:
     """A connection to it, and what it was told."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, own: bool = False) -> None:
         self.lost: list[str] = []
         self.over = asyncio.Event()
         self.http = http_client({"x-key": "secret"}, connect=10.0, remote=True)
         self.stream = SseStream("s", url, self.http, limit=100_000)
         watcher = Watcher(lambda _method, _params: None, self._lost)
-        self.connection = StreamConnection("s", self.stream, watcher, allowance=default_allowance("s", 100_000))
+        self.connection = StreamConnection(
+            "s", self.stream, watcher, allowance=default_allowance("s", 100_000), own=own
+        )
 
     async def call(self, name: str = "x", **keys: Any) -> Reply:
         call = Call("tools/call", {"name": name}, **keys)
@@ -106,10 +108,10 @@ class Side:
 
 
 @contextlib.asynccontextmanager
-async def served(app: Any, path: str = "/sse") -> AsyncIterator[Side]:
+async def served(app: Any, *, own: bool = False) -> AsyncIterator[Side]:
     bound = bind("127.0.0.1", None)
     listening = await listen(app, bound)
-    side = Side(f"http://127.0.0.1:{bound.getsockname()[1]}{path}")
+    side = Side(f"http://127.0.0.1:{bound.getsockname()[1]}/sse", own=own)
     try:
         yield side
     finally:
@@ -363,3 +365,28 @@ async def test_the_sdks_own_server_is_greeted_listed_and_called(sdk_url: str) ->
     assert json.loads(call.reply.result)["structuredContent"] == {"result": "done"}
     progress = [json.loads(note[1]) for note in notes if isinstance(note, tuple)]
     assert [(p["progressToken"], p["message"]) for p in progress] == [("mine", f"step {n}") for n in (1, 2, 3)]
+
+
+async def test_a_question_of_the_server_is_answered_by_post() -> None:
+    old = Old()
+
+    async def take(old: Old, message: dict[str, Any]) -> int:
+        if message.get("method") == "tools/call":
+            old.say(id="q", method="elicitation/create", params={"message": "Name?"})
+        elif message.get("id") == "q":
+            old.say(id="gw-1", result=message["result"])
+        return 202
+
+    old.take = take
+    async with served(old, own=True) as side:
+        call = Call("tools/call", {"name": "x"}, origin=Origin("c", "session", capabilities={"elicitation": {}}))
+        side.connection.begin(call)
+        async with asyncio.timeout(10):
+            await call.news()
+            (ask,) = call.take_notes()
+            assert isinstance(ask, Ask)
+            ask.answer(Reply(result=b'{"action":"accept","content":{}}'))
+            reply = await call.answer()
+
+    assert reply.result is not None
+    assert json.loads(reply.result) == {"action": "accept", "content": {}}
