@@ -19,7 +19,7 @@ from mcpcompose.gateway.gateway import ProjectGateway
 from mcpcompose.log import ServerLogs
 from mcpcompose.orchestrator.approval import approvals_of
 from mcpcompose.orchestrator.controller import Controller
-from mcpcompose.orchestrator.key import digest_key
+from mcpcompose.orchestrator.key import digest_key, sealing_key
 from mcpcompose.orchestrator.round import Place as OrchestratorPlace
 from mcpcompose.paths import ProjectPaths
 from mcpcompose.redact import Redactor
@@ -110,6 +110,7 @@ class Context:
             restart=self._restart,
             instances=_Instances(self),
             redact=self.redactor.text,
+            key=sealing_key(self.paths),
         )
         self.serving = ListeningGateway(self.gateway, place)
         self.controller = Controller(

@@ -10,7 +10,7 @@ import msgspec
 
 from mcpcompose.gateway.envelope import Response, request_bytes
 from mcpcompose.upstream.call import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Ask, Reply, failure
-from mcpcompose.upstream.wire import encode, members
+from mcpcompose.upstream.wire import encode, members, progress_token
 
 _MOST: Final = 256
 """Questions that one client may have open."""
@@ -61,6 +61,14 @@ class OpenAsks:
         if ask is not None:
             ask.answer(Reply(result=response.result, error=response.error))
 
+    def asker(self, token: object) -> str | None:
+        """The server whose open question wants to hear of progress under *token*."""
+        for ask in self._open.values():
+            asked = progress_token_of(ask.params) if b'"progressToken"' in ask.params else None
+            if asked is not None and type(asked) is type(token) and asked == token:
+                return ask.server
+        return None
+
     def close(self) -> None:
         """The client is gone."""
         asks, self._open = self._open, {}
@@ -102,6 +110,12 @@ def with_title(ask: Ask, title: str) -> None:
     except (msgspec.MsgspecError, KeyError, RecursionError):
         return
     ask.params = encode({**params, "message": f"[{title}] {message}"})
+
+
+def progress_token_of(params: bytes) -> int | str | None:
+    """Under which token a server wants to hear how far the answer is."""
+    meta = (members(params) or {}).get("_meta")
+    return progress_token(bytes(meta)) if meta is not None else None
 
 
 __all__ = ["NEEDED", "OpenAsks", "opens_addresses", "refusal", "with_title"]

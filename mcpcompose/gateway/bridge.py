@@ -7,7 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
-from mcpcompose.gateway.envelope import INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, Answer, Failure, Result
+from mcpcompose.gateway.envelope import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    MISSING_CAPABILITY,
+    RESOURCE_NOT_FOUND,
+    Answer,
+    Failure,
+    Result,
+)
 from mcpcompose.upstream.base import Era
 from mcpcompose.upstream.call import Reply
 from mcpcompose.upstream.wire import ENVELOPE_KEYS, META_SERVER, encode, members
@@ -29,7 +37,7 @@ def answer(reply: Reply, method: str, *, modern: bool, info: bytes) -> Answer:
 
 
 def error(raw: bytes, method: str, *, modern: bool) -> Answer:
-    """An error keeps its code, but for a resource that is not found."""
+    """An error keeps its code, but for a resource that is not found, and for what handshake clients cannot know."""
     try:
         fields = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
@@ -37,6 +45,8 @@ def error(raw: bytes, method: str, *, modern: bool) -> Answer:
     if not isinstance(fields, dict) or not isinstance(code := fields.get("code"), int):
         return Failure(INTERNAL_ERROR, "the server answered with an error that is none")
     text, data = fields.get("message"), fields.get("data")
+    if not modern and code == MISSING_CAPABILITY:
+        code = INTERNAL_ERROR
     if method == "resources/read":
         if modern and code == RESOURCE_NOT_FOUND:
             code = INVALID_PARAMS

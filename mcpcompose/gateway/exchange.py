@@ -35,23 +35,14 @@ async def deliver(  # noqa: PLR0917  who, what, how, and what a session adds
     modern = False
     if isinstance(outcome, Forwarded):
         modern = outcome.caller.origin.modern
-        call = outcome.call
-        if call.reply is None:
-            await call.news()
-        if call.reply is None or call.notes:
-            if not events:
-                answer = await _answer(outcome)
-            elif modern and call.notes and all(isinstance(note, Ask) for note in call.notes):
-                notes, asked = await next_notes(outcome, None)
-                if asked is None or notes:
-                    await _stream(visit, id_, outcome, asks, log, (notes, asked))
-                    return
-                answer = asked
-            else:
-                await _stream(visit, id_, outcome, asks, log)
-                return
+        if not events:
+            answer = await _answer(outcome)
         else:
-            answer = outcome.shape(call.reply)
+            notes, found = await _first(outcome)
+            if found is None or notes:
+                await _stream(visit, id_, outcome, asks, log, (notes, found))
+                return
+            answer = found
     else:
         answer = outcome
     if json or isinstance(answer, Failure):
@@ -90,6 +81,23 @@ async def next_notes(outcome: Forwarded, seconds: float | None) -> tuple[list[No
     return notes, None
 
 
+async def _first(outcome: Forwarded) -> tuple[list[Note], Answer | None]:
+    """
+    As `next_notes`: the answer where it is the first thing that there is to tell, else what comes before it.
+
+    What is asked of a modern client is its answer, and what it cannot be asked nothing to tell.
+    """
+    call, modern = outcome.call, outcome.caller.origin.modern
+    while True:
+        if call.reply is None and not call.notes:
+            await call.news()
+        if not (modern and call.notes and all(isinstance(note, Ask) for note in call.notes)):
+            return ([], outcome.shape(call.reply)) if call.reply is not None and not call.notes else ([], None)
+        notes, answer = await next_notes(outcome, None)
+        if notes or answer is not None:
+            return notes, answer
+
+
 async def _answer(outcome: Forwarded) -> Answer:
     """The answer alone: notes are dropped, and what the client cannot be asked is refused."""
     while True:
@@ -107,16 +115,16 @@ async def _stream(  # noqa: PLR0917  as `deliver`
     outcome: Forwarded,
     asks: OpenAsks | None,
     log: EventLog | None,
-    first: tuple[list[Note], Answer | None] | None = None,
+    first: tuple[list[Note], Answer | None],
 ) -> None:
-    """What the server says before its result, in order, then the result."""
+    """What the server says before its result, in order, then the result; *first* has been taken already."""
     events = Direct() if log is None else log.stream()
     seconds = 0.0
     try:
         await events.start(visit.send, visit.scope)
         while True:
-            notes, answer = first or await next_notes(outcome, seconds)
-            first = None
+            notes, answer = first if first[0] else await next_notes(outcome, seconds)
+            first = ([], None)
             for note in notes:
                 content = note_bytes(note, outcome, asks)
                 if content is not None:

@@ -147,6 +147,7 @@ class Forwarded:
 
     def shown(self, ask: Ask) -> Ask:
         """*ask* as people shall see it."""
+        ask.server = self.server
         if self.title is not None:
             with_title(ask, self.title)
         return ask

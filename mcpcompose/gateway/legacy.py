@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Any, Final
 
+from mcpcompose.gateway.asks import OpenAsks, with_title
 from mcpcompose.gateway.envelope import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -38,7 +39,7 @@ from mcpcompose.gateway.wire_http import (
     start_events,
 )
 from mcpcompose.spec.limits import exceeded
-from mcpcompose.upstream.call import QUIET, Ask
+from mcpcompose.upstream.call import QUIET, Ask, Note
 from mcpcompose.upstream.headers import SESSION
 from mcpcompose.upstream.levels import SET_LEVEL
 from mcpcompose.upstream.wire import META_VERSION
@@ -105,7 +106,7 @@ class LegacyLeg:
         session.listener = listener
         self._kernel.hears(session.id)
         visit.scope[ON_DISCONNECT] = listener.close
-        own = session.log.own()
+        own, here = session.log.own(), (session.profile, session.server)
         carrier = None
         try:
             self._catch_up(session, listener)
@@ -114,9 +115,7 @@ class LegacyLeg:
             while not listener.closed:
                 notes = await listener.news(QUIET)
                 for note in notes:
-                    content = (
-                        session.asks.show(note, listener.say) if isinstance(note, Ask) else notification_bytes(*note)
-                    )
+                    content = outside(note, self._kernel.table.endpoint(*here), session.asks, listener)
                     if content is not None:
                         await own.event(content)
                 if not notes and not listener.closed:
@@ -222,12 +221,19 @@ class LegacyLeg:
             session.asks.answered(read)
         if not isinstance(read, Request):
             return None
+        most = self._kernel.limits.calls
+        if read.id in session.calls or len(session.calls) >= most:
+            return answer_bytes(read.id, unfit(read, session.calls, most))
         if read.method == SET_LEVEL:
             session.caller = leveled(session.caller, read.params)
         outcome = self._kernel.begin(read, session.caller, endpoint)
-        if isinstance(outcome, Forwarded):
+        if not isinstance(outcome, Forwarded):
+            return answer_bytes(read.id, outcome)
+        session.calls[read.id] = outcome.call
+        try:
             return answer_bytes(read.id, outcome.shape(await outcome.call.answer()))
-        return answer_bytes(read.id, outcome)
+        finally:
+            session.calls.pop(read.id, None)
 
     def _noticed(self, session: Session, notification: Notification, endpoint: EndpointTable) -> None:
         if notification.method == "notifications/cancelled":
@@ -236,7 +242,9 @@ class LegacyLeg:
             if call is not None:
                 call.cancel()
         else:
-            self._kernel.others.noticed(notification.method, notification.params, session.caller, endpoint)
+            self._kernel.others.noticed(
+                notification.method, notification.params, session.caller, endpoint, session.asks
+            )
 
 
 class NoSession(Refused):
@@ -245,6 +253,15 @@ class NoSession(Refused):
     def __init__(self, status: int, failure: Failure, read: Any) -> None:
         super().__init__(status, failure.message)
         self.body = answer_bytes(read.id if isinstance(read, Request) else None, failure)
+
+
+def outside(note: Note, endpoint: EndpointTable | None, asks: OpenAsks, listener: Listener) -> bytes | None:
+    """One message that belongs to no call; None when there is nothing to show. One of several servers is named."""
+    if not isinstance(note, Ask):
+        return notification_bytes(*note)
+    if note.server is not None and endpoint is not None and endpoint.server is None and len(endpoint.servers) > 1:
+        with_title(note, note.server)
+    return asks.show(note, listener.say)
 
 
 def _position(session: Session, last_event_id: str | None) -> Position | None:

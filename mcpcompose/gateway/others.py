@@ -6,7 +6,7 @@ Each finds its server by what it names; on a server's own endpoint what is not k
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpcompose.gateway.capabilities import can_subscribe
@@ -17,11 +17,12 @@ from mcpcompose.gateway.table import EndpointTable, Place
 from mcpcompose.gateway.tasks import METHODS as TASK_METHODS
 from mcpcompose.gateway.tasks import TaskIds
 from mcpcompose.gateway.uris import Links
-from mcpcompose.upstream.call import Call, Reply
+from mcpcompose.upstream.call import PROGRESS, Call, Reply
 from mcpcompose.upstream.levels import LEVELS, SET_LEVEL
 from mcpcompose.upstream.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from mcpcompose.gateway.asks import OpenAsks
     from mcpcompose.gateway.kernel import Caller, Forwarded
 
 _OURS: Final = frozenset(
@@ -30,8 +31,8 @@ _OURS: Final = frozenset(
 """What is between a client and us, and never a server's to answer."""
 _SUBSCRIBING: Final = frozenset({"resources/subscribe", "resources/unsubscribe"})
 _NOTICES: Final = frozenset({"notifications/cancelled", "notifications/initialized"})
-_TO_ALL: Final = frozenset({"notifications/roots/list_changed", "notifications/progress"})
-"""What a client tells every server that asked it something."""
+_TO_ALL: Final = frozenset({"notifications/roots/list_changed", PROGRESS})
+"""What a client tells servers that it has a conversation of its own with."""
 
 
 class Others:
@@ -68,13 +69,19 @@ class Others:
             return self._forward(request, caller, endpoint, endpoint.server, request.params)
         return Failure(METHOD_NOT_FOUND, f"`{method}` is not offered here")
 
-    def noticed(self, method: str, params: dict[str, Any], caller: Caller, endpoint: EndpointTable) -> None:
-        """A notification of a handshake client that concerns servers."""
+    def noticed(
+        self, method: str, params: dict[str, Any], caller: Caller, endpoint: EndpointTable, asks: OpenAsks
+    ) -> None:
+        """A notification of a handshake client that concerns servers; *asks* is what it is asked."""
         session = caller.origin.session
         if session is None or method in _NOTICES or (endpoint.server is None and method not in _TO_ALL):
             return
-        for server in endpoint.servers:
-            self._supervisor.notify(server, session, method, params, shared=method not in _TO_ALL)
+        servers: Iterable[str | None] = endpoint.servers
+        if method == PROGRESS:
+            servers = (asks.asker(params.get("progressToken")),)
+        for server in servers:
+            if server is not None:
+                self._supervisor.notify(server, session, method, params, shared=method not in _TO_ALL)
 
     def place(self, uri: str, caller: Caller, endpoint: EndpointTable) -> Place | None:
         """Where a URI is that this client names."""

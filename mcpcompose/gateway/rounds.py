@@ -24,7 +24,7 @@ INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 _URL_NEEDED: Final = -32042
 """`URLElicitationRequiredError` of 2025-11-25, gone since."""
 _SEALED: Final = "sealed."
-_OPENS_ADDRESSES: Final = {"requiredCapabilities": {"elicitation": {"url": {}}}}
+_OPENS_ADDRESSES: Final[dict[str, Any]] = {"requiredCapabilities": {"elicitation": {"url": {}}}}
 
 
 class Rounds:

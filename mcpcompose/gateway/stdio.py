@@ -28,12 +28,11 @@ from mcpcompose.gateway.envelope import (
     Response,
     answer_bytes,
     message,
-    notification_bytes,
     parse,
 )
 from mcpcompose.gateway.exchange import next_notes, note_bytes
 from mcpcompose.gateway.kernel import Caller, Forwarded, Kernel, handshake_caller, initialized, leveled, modern_caller
-from mcpcompose.gateway.legacy import introduced, unfit
+from mcpcompose.gateway.legacy import introduced, outside, unfit
 from mcpcompose.gateway.lines import Lines
 from mcpcompose.gateway.listeners import Listener
 from mcpcompose.gateway.modern import (
@@ -187,6 +186,14 @@ class _Conversation:
             self._asks.close()
             self._kernel.peers.remove(self._id)
 
+    def _end_session(self) -> None:
+        """What servers know of this client is over, and so is what they ask it."""
+        for call in tuple(self._calls.values()):
+            call.close() if isinstance(call, Listener) else call.cancel("the session ended")
+        self._asks.close()
+        self._kernel.peers.remove(self._id)
+        self._id = f"stdio-{secrets.token_hex(8)}"
+
     async def _last_words(self) -> None:
         """`echo … | mcp-compose run --stdio` closes its side at once and still wants the answers."""
         end = time.monotonic() + LAST_WORDS
@@ -217,14 +224,16 @@ class _Conversation:
     async def _request(self, request: Request, endpoint: EndpointTable) -> None:
         if request.method == "initialize":
             first = self._caller is None
+            if not first:
+                self._end_session()
             version, result = initialized(request.params, endpoint)
             capabilities, info = introduced(request.params)
             origin = Origin(self._client, self._id, capabilities=capabilities, info=info)
             self._caller = handshake_caller(origin, self._profile, None, version)
             self._asks = OpenAsks(capabilities)
             await self._lines.write(answer_bytes(request.id, result))
+            self._kernel.peers.add(self._id, self)
             if first:
-                self._kernel.peers.add(self._id, self)
                 self._spawn(self._tell_changes())
             return
         meta = request.params.get("_meta")
@@ -305,9 +314,7 @@ class _Conversation:
         try:
             while not listener.closed:
                 for note in await listener.news(60.0):
-                    content = (
-                        self._asks.show(note, listener.say) if isinstance(note, Ask) else notification_bytes(*note)
-                    )
+                    content = outside(note, self._kernel.table.endpoint(self._profile), self._asks, listener)
                     if content is not None:
                         await self._lines.write(content)
         finally:
@@ -344,7 +351,7 @@ class _Conversation:
             elif call is not None:
                 call.cancel()
         elif self._caller is not None and (endpoint := self._kernel.table.endpoint(self._profile)) is not None:
-            self._kernel.others.noticed(notification.method, notification.params, self._caller, endpoint)
+            self._kernel.others.noticed(notification.method, notification.params, self._caller, endpoint, self._asks)
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)

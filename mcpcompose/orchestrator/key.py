@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Final
 from mcpcompose.paths import ProjectPaths, private_folder
 
 _LENGTH: Final = 32
+_SEALS: Final = b"mcp-compose: what clients hold for servers"
 
 
 def digest_key(paths: ProjectPaths) -> bytes:
@@ -28,6 +30,11 @@ def digest_key(paths: ProjectPaths) -> bytes:
             os.link(fresh, path)
         fresh.unlink()
     return path.read_bytes()
+
+
+def sealing_key(paths: ProjectPaths) -> bytes:
+    """The key of what clients hold for servers; what they hold stays good when the gateway starts again."""
+    return hmac.digest(digest_key(paths), _SEALS, "sha256")
 
 
 def _read(path: Path) -> bytes | None:

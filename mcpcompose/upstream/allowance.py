@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mcpcompose.spec.limits import ServerLimits, Timeouts
+from mcpcompose.spec.limits import ServerLimits, Timeouts, exceeded
 
 if TYPE_CHECKING:
     from mcpcompose.upstream.call import Call
@@ -46,6 +46,13 @@ class Allowance:
         self.parked = timeouts.parked
         self.result = limits.result or result
         self.calls.most = limits.calls
+
+    def refusal(self, call: Call) -> str | None:
+        """Count *call*, once, however often it is sent; says why not when the server has too many already."""
+        call.allowance = self
+        if self.calls.take(call):
+            return None
+        return exceeded(f"server `{self.server}` has too many calls to answer", self.limits.calls, self.key("calls"))
 
     def key(self, name: str) -> str:
         """Where a limit of this server stands in the file."""

@@ -36,8 +36,16 @@ async def bounded(response: httpx2.Response, limit: int | None) -> AsyncIterator
 
 
 async def whole(response: httpx2.Response, limit: int | None) -> bytes:
-    """The body in one piece. Raises `BodyTooLarge`."""
-    return b"".join([piece async for piece in bounded(response, limit)])
+    """The body in one piece. Raises `BodyTooLarge`; the caller closes *response*."""
+    if "content-encoding" in response.headers or not isinstance(response.stream, httpx2.AsyncByteStream):
+        return b"".join([piece async for piece in bounded(response, limit)])
+    pieces, total = [], 0
+    async for piece in response.stream:  # what is in one piece needs no layers that cut it
+        total += len(piece)
+        if limit is not None and total > limit:
+            raise BodyTooLarge(f"answered with more than {limit} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _inflated(inflate: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:

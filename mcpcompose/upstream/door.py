@@ -14,9 +14,8 @@ from mcpcompose.upstream.connection import Connection, Watcher
 from mcpcompose.upstream.stream import StreamConnection
 
 if TYPE_CHECKING:
-    import httpx2
-
     from mcpcompose.upstream.http import HttpConnection
+    from mcpcompose.upstream.http_client import HttpClient
 
 
 class Door:
@@ -43,7 +42,7 @@ class Door:
         self._spec = spec
         self._clock = clock
         self._own = own
-        self._client: httpx2.AsyncClient | None = None
+        self._client: HttpClient | None = None
         self._opened: WeakSet[HttpConnection] = WeakSet()
         self._follows = False
 
@@ -99,8 +98,8 @@ class Door:
         for connection in tuple(self._opened):
             connection.gone(reason)
 
-    def _http(self, endpoint: HttpEndpoint) -> httpx2.AsyncClient:
-        from mcpcompose.upstream.http import http_client  # noqa: PLC0415  heavy, only for such servers
+    def _http(self, endpoint: HttpEndpoint) -> HttpClient:
+        from mcpcompose.upstream.http_client import http_client  # noqa: PLC0415  heavy, only for such servers
 
         if self._client is None:
             connect, remote = self._spec.timeouts.connect, self._spec.is_remote

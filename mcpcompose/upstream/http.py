@@ -7,7 +7,6 @@ Redirects are not followed, answers and their decompression are bounded.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -38,11 +37,6 @@ from mcpcompose.upstream.wire import (
     request_params,
 )
 
-_ANSWERS: Final = 4
-"""Answers on their way to a server, from which on no more of its requests are read for a moment."""
-_ANSWERED_SECONDS: Final = 0.05
-_MOST_ANSWERS: Final = 64
-"""Answers on their way to a server that takes none; its requests beyond are dropped."""
 LOOK: Final = 3.0
 """Seconds between looks whether an instance still listens."""
 _MISMATCH: Final = b"-32020"
@@ -90,7 +84,6 @@ class HttpConnection:
         self._learned = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._others: set[asyncio.Task[Any]] = set()
-        self._answers: set[asyncio.Task[Any]] = set()
         self._notified: asyncio.Task[Any] | None = None
         self._reopening = asyncio.Lock()
         self._greeted = False
@@ -214,7 +207,7 @@ class HttpConnection:
             if self.pending.pop(id_, None) is not None:
                 call.finish(failure(INVALID_PARAMS, f"the request cannot be sent: {error}"))
         finally:
-            self.pending.pop(id_, None)
+            self._fail(id_, "broke the exchange off")
             self._tasks.pop(id_, None)
 
     def _fail(self, id_: str, what: str) -> None:
@@ -289,7 +282,7 @@ class HttpConnection:
             async for message in events.messages(response):
                 if message.method is not None:
                     self._take_other(id_, call, message)
-                    await self._answers_sent()
+                    await self._incoming.answered()
                 elif self._settle(id_, call, message):
                     return True
         except (httpx2.TransportError, httpx2.StreamError):
@@ -333,16 +326,24 @@ class HttpConnection:
         """The server misses headers, which its tool list names: read it, then try again (transports, 2026-07-28)."""
         self._learned.clear()
         self._watcher.notified("notifications/tools/list_changed", b"")
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_RELEARN_SECONDS):
                 await self._learned.wait()
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            call.finish(unavailable(self._server, f"server `{self._server}` went away during the call"))
+            raise
         if call.reply is None:
             self.begin(call)
 
     def _take_other(self, id_: str, call: Call | None, message: Message) -> None:
         """What comes on the stream of *call*, or of none, and is no answer."""
         own = self._origin is not None or self.is_stateless
-        self._incoming.take(message, call, id_, own=own, busy=len(self._others) >= _ANSWERS)
+        if call is None and message.id is not None and self._origin is not None and self._watcher.asked is None:
+            theirs = (one for one in reversed(self.pending.values()) if one.origin is not None)
+            call = next(theirs, None)  # a client without a session can be asked within a call only
+        self._incoming.take(message, call, id_, own=own)
 
     # --- around exchanges -------------------------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ class Connections(httpx2.AsyncBaseTransport):
         try:
             response = await one.handle_async_request(request)
         except BaseException:
-            await self._give_back(one)
+            await self._drop(one)
             raise
         response.stream = _Held(response.stream, one, self)
         return response
@@ -131,6 +131,11 @@ class Connections(httpx2.AsyncBaseTransport):
         self._idle.append((one, now))
         while self._idle and (self._closed or len(self._idle) > _KEPT or self._idle[0][1] < now - _KEPT_SECONDS):
             await self._idle.popleft()[0].aclose()
+
+    async def _drop(self, one: httpx2.AsyncHTTPTransport) -> None:
+        """Whatever broke an exchange off, nothing of it is left for the next one."""
+        self._room.release()
+        await one.aclose()
 
     async def aclose(self) -> None:
         """Close what is idle; what is in use is closed when it is given back."""
@@ -156,5 +161,7 @@ class _Held(httpx2.AsyncByteStream):
         if one is not None:
             try:
                 await self._stream.aclose()
-            finally:
-                await self._owner._give_back(one)  # noqa: SLF001  its other half
+            except BaseException:
+                await self._owner._drop(one)  # noqa: SLF001  its other half
+                raise
+            await self._owner._give_back(one)  # noqa: SLF001  its other half

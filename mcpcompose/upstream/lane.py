@@ -126,8 +126,6 @@ class Lane:
         self._gone.set()
         self.task.cancel()
         await asyncio.wait({self.task})
-        # A task that is cancelled before its first step does nothing, its end neither.
-        self._parked.refuse(unavailable(self._name, f"server `{self._name}` does not serve: {readable(reason)}"))
 
     async def _run(self) -> None:
         door: Door | None = None

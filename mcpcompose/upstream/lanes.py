@@ -227,7 +227,7 @@ class Lanes:
         return ("client", origin.client, can, origin.level or "", str(origin.modern))
 
     def _may_be_asked(self, origin: Origin) -> bool:
-        """Whether a question on a stream could be about any of several calls, each of which may be another program's."""
+        """Whether a question on a stream could be about any of several calls, each perhaps another program's."""
         return (
             self._spec is not None
             and self.stands_alone

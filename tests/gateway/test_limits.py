@@ -101,7 +101,7 @@ async def test_calls_that_wait_for_a_start_are_bounded(stage: Stage) -> None:
     call = {"name": "a__echo"}
     stage.gateway.supervisor.starting("a")
     slot = stage.gateway.supervisor._slots["a"]
-    slot.lists = None
+    slot.offering.lists = None
     await stage.serve(limited({"limits": {"waiting": 1}}), {"a": FakeServer()})
     stage.gateway.supervisor._slots["a"]._live = False
     slot.state = type(slot.state).STARTING

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.stage import FakeServer, LegacySession, Stage, project, running, tool, until
+from gateway.stage import FakeServer, LegacySession, Stage, project, running, until
 from gateway.test_interactive import (
     CAN,
     ELICITATION,
@@ -43,7 +43,6 @@ async def own(tmp_path: Path, copies: Copies) -> AsyncIterator[Stage]:
         yield stage
 
 
-
 def tells_progress_and_log_then_answers(server: FakeServer, _message: dict[str, Any]) -> None:
     """What a handshake server does once its question is answered."""
     asked = server.calls[-1]
@@ -69,9 +68,9 @@ async def test_progress_and_log_messages_after_a_question_are_for_the_request_th
         answers={"tools/call": asks_first(), None: tells_progress_and_log_then_answers}  # type: ignore[dict-item]
     )
     level = {"io.modelcontextprotocol/logLevel": "info"}
-    asked = (await call(own, meta(progressToken="first", **level)))["result"]  # noqa: S106  no password
+    asked = (await call(own, meta(progressToken="first", **level)))["result"]
 
-    params = {"name": "s__echo", "arguments": {}, **meta(progressToken="second"), **answer_to(asked)}  # noqa: S106
+    params = {"name": "s__echo", "arguments": {}, **meta(progressToken="second"), **answer_to(asked)}
     told = messages((await own.post("tools/call", params)).text)
 
     assert [one.get("method") for one in told] == ["notifications/progress", None]
@@ -81,7 +80,7 @@ async def test_progress_and_log_messages_after_a_question_are_for_the_request_th
 async def test_what_a_server_said_while_people_answered_is_told_with_the_token_of_the_next_request(
     own: Stage, copies: Copies
 ) -> None:
-    asked = (await call(own, meta(progressToken="first")))["result"]  # noqa: S106  no password
+    asked = (await call(own, meta(progressToken="first")))["result"]
     [server] = copies.servers.values()
     token = server.calls[-1]["params"]["_meta"]["progressToken"]
     for number in (1, 2):
@@ -208,16 +207,16 @@ async def test_a_question_outside_of_calls_names_its_server(tmp_path: Path, copi
 async def test_a_question_belongs_to_the_clients_call_though_a_request_of_ours_came_later(
     own: Stage, copies: Copies
 ) -> None:
-    capabilities = {"tools": {}, "logging": {}}
+    capabilities: dict[str, Any] = {"tools": {}, "logging": {}}
     made = {"tools/call": None, "logging/setLevel": None, None: answers_with_what_it_was_told}
     copies.make = lambda: FakeServer(capabilities=capabilities, answers=made)  # type: ignore[arg-type]
-    own.gateway.supervisor._slots["s"].lists = None
+    own.gateway.supervisor._slots["s"].offering.lists = None
     await own.attach("s", FakeServer(capabilities=capabilities))
     assert await own.gateway.settled(10)
     own.gateway._swap_now()
     session = await own.session(capabilities=ELICITATION)
     stream = asyncio.create_task(session.post("tools/call", {"name": "s__echo"}, id_=7))
-    await until(lambda: any("tools/call" == m.get("method") for s in copies.servers.values() for m in s.seen))
+    await until(lambda: any(m.get("method") == "tools/call" for s in copies.servers.values() for m in s.seen))
     [server] = copies.servers.values()
     level = asyncio.create_task(session.post("logging/setLevel", {"level": "info"}, id_=8))
     await until(lambda: server.seen[-1].get("method") == "logging/setLevel")
@@ -234,7 +233,7 @@ async def test_a_question_belongs_to_the_clients_call_though_a_request_of_ours_c
 
 def session_asks(stage: Stage) -> dict[str, Any]:
     [session] = stage.gateway._front._legacy.sessions._sessions.values()
-    return session.asks._open
+    return dict(session.asks._open)
 
 
 async def test_a_server_that_never_answers_about_levels_keeps_nobody_waiting(
@@ -285,7 +284,7 @@ def is_a_task(status: str, **more: Any) -> Any:
     return call
 
 
-TASKS = {"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
+TASKS: dict[str, Any] = {"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}
 
 
 async def test_a_task_whose_question_nobody_answers_ends_and_is_cancelled(stage: Stage) -> None:
@@ -345,9 +344,7 @@ async def test_the_time_for_people_is_part_of_the_time_of_the_whole_call(stage: 
     assert "did not answer in time" in answer
 
 
-async def test_the_next_round_of_a_waiting_call_belongs_to_the_endpoint_it_began_at(
-    own: Stage, copies: Copies
-) -> None:
+async def test_the_next_round_of_a_waiting_call_belongs_to_the_endpoint_it_began_at(own: Stage, copies: Copies) -> None:
     copies.make = lambda: FakeServer(
         resources=[{"uri": "memo://a", "name": "a"}],
         answers={"resources/read": asks_first(), None: answers_with_what_it_was_told},  # type: ignore[dict-item]
@@ -393,3 +390,47 @@ async def test_a_server_that_takes_back_what_it_never_asked_tells_no_client(own:
     await listening.__aexit__(None, None, None)
     server.result(server.seen[-1], {"content": []})
     await waiting
+
+
+async def test_progress_of_an_answer_is_told_to_the_server_that_asked_alone(tmp_path: Path, copies: Copies) -> None:
+    asks = {**FORM, "_meta": {"progressToken": 1}}
+    made = [
+        FakeServer(answers={"tools/call": asks_first(params=asks), None: answers_with_what_it_was_told}),  # type: ignore[dict-item]
+        FakeServer(),
+    ]
+    remaining = iter(made)
+    copies.make = lambda: next(remaining)
+    async with running(tmp_path, instances=copies) as stage:
+        servers = {"s": {"scope": "session"}, "t": {"scope": "session"}}
+        await stage.serve(project(servers=servers), {"s": FakeServer(), "t": FakeServer()})
+        session = await stage.session(capabilities=ELICITATION)
+        stream, events = await streamed(stage, session)
+        asked = await events.next()
+        await session.post("tools/call", {"name": "t__echo"})
+
+        for token in (1, 2):
+            await session.post("notifications/progress", {"progressToken": token, "progress": 0.5}, id_=None)
+        await session.post("notifications/roots/list_changed", id_=None)
+
+        await until(lambda: all(s.seen[-1].get("method") == "notifications/roots/list_changed" for s in made))
+        told = [[m["params"] for m in s.seen if m.get("method") == "notifications/progress"] for s in made]
+        assert told == [[{"progressToken": 1, "progress": 0.5}], []]
+        await respond(stage, session, asked["id"], {"action": "cancel"})
+        await events.next()
+        await stream.__aexit__(None, None, None)
+
+
+async def test_a_capability_that_a_handshake_client_lacks_is_an_error_it_knows(stage: Stage) -> None:
+    def refuses(server: FakeServer, message: dict[str, Any]) -> None:
+        data = {"requiredCapabilities": {"elicitation": {}}}
+        error = {"code": -32021, "message": "cannot be asked", "data": data}
+        server.send({"jsonrpc": "2.0", "id": message["id"], "error": error})
+
+    await stage.serve(project(servers={"s": {}}), {"s": FakeServer(modern=True, answers={"tools/call": refuses})})
+    session = await stage.session()
+
+    handshake = (await session.post("tools/call", {"name": "s__echo"})).json()["error"]
+    modern = await stage.post("tools/call", {"name": "s__echo", "arguments": {}})
+
+    assert (handshake["code"], handshake["message"]) == (-32603, "cannot be asked")
+    assert modern.json()["error"]["code"] == -32021

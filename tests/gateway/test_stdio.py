@@ -288,3 +288,22 @@ async def test_another_limit_in_the_file_holds_for_a_client_that_is_connected(
     assert ("result" in first, "result" in second) == (before > after, after > before)
     line.writer.close()
     await front.stop(0)
+
+
+async def test_a_client_that_greets_again_begins_anew(stage: Stage) -> None:
+    server = FakeServer(answers={"tools/call": None})
+    await stage.serve(project(servers={"a": {}}), {"a": server})
+    line = await Line.open(stage, token=stage.token())
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    await line.ask("initialize", hello)
+    line.send({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "a__echo"}})
+    await until(lambda: server.seen[-1].get("method") == "tools/call")
+    [before] = stage.gateway.kernel.peers._peers
+
+    told = [await line.ask("initialize", hello, id_=8), await line.read()]
+
+    assert {message["id"]: "result" in message for message in told} == {7: False, 8: True}
+    [after] = stage.gateway.kernel.peers._peers
+    assert after != before
+    line.writer.close()
+    await until(lambda: not stage.gateway.kernel.peers._peers)

@@ -19,7 +19,7 @@ from mcpcompose.upstream.base import Era
 from mcpcompose.upstream.call import Ask, Call, Note, Origin, Reply
 from mcpcompose.upstream.connection import Watcher
 from mcpcompose.upstream.handshake import fetch_lists, greet
-from mcpcompose.upstream.http import http_client
+from mcpcompose.upstream.http_client import http_client
 from mcpcompose.upstream.sse_stream import SseStream
 from mcpcompose.upstream.stream import StreamConnection
 
