@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,7 @@ from mcpcompose.gateway.bridge import token_of
 from mcpcompose.gateway.envelope import INVALID_PARAMS, Answer, Failure, Result
 from mcpcompose.gateway.seal import digest_of
 from mcpcompose.spec.limits import Limits, exceeded
-from mcpcompose.upstream.call import Ask, Reply
+from mcpcompose.upstream.call import Ask, Call, Reply
 from mcpcompose.upstream.wire import META_SERVER, encode, members
 
 if TYPE_CHECKING:
@@ -93,6 +93,13 @@ class Parked:
             elif not ask.done:
                 outcome.call.notes.append(ask)
         return outcome
+
+    def left(self, calls: Collection[Call]) -> None:
+        """Those of *calls* that wait here wait in vain: their client is gone."""
+        for handle, entry in tuple(self._entries.items()) if calls else ():
+            if entry.outcome.call in calls:
+                self._remove(handle)
+                entry.outcome.call.cancel("the client went away")
 
     def close(self) -> None:
         """The gateway ends."""

@@ -162,6 +162,8 @@ class _Conversation:
         self._asks = OpenAsks({})
         self._listener: Listener | None = None
         self._calls: dict[RequestId, Call | Listener] = {}
+        self._parked: set[Call] = set()
+        """Calls that may wait for this client to come back with answers."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -184,6 +186,7 @@ class _Conversation:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._asks.close()
+            self._kernel.rounds.parked.left(self._parked)
             self._kernel.peers.remove(self._id)
 
     def _end_session(self) -> None:
@@ -271,6 +274,9 @@ class _Conversation:
                     content = note_bytes(note, outcome, asks)
                     if content is not None:
                         await self._lines.write(content)
+            self._parked = {call for call in self._parked if call.reply is None}
+            if outcome.call.reply is None:
+                self._parked.add(outcome.call)
             await self._lines.write(answer_bytes(id_, answer))
         finally:
             self._calls.pop(id_, None)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.stage import FakeServer, LegacySession, Stage, project, running, until
+from gateway.stage import MODERN, FakeServer, LegacySession, Stage, project, running, until
 from gateway.test_interactive import (
     CAN,
     ELICITATION,
@@ -25,6 +25,7 @@ from gateway.test_interactive import (
     respond,
     streamed,
 )
+from gateway.test_stdio import Line
 from mcpcompose.upstream import wishes
 
 URL = {"mode": "url", "message": "Log in", "url": "https://example.com/login", "elicitationId": "e-1"}
@@ -434,3 +435,30 @@ async def test_a_capability_that_a_handshake_client_lacks_is_an_error_it_knows(s
 
     assert (handshake["code"], handshake["message"]) == (-32603, "cannot be asked")
     assert modern.json()["error"]["code"] == -32021
+
+
+async def test_a_call_that_waits_for_a_client_on_standard_streams_ends_when_that_goes(
+    own: Stage, copies: Copies
+) -> None:
+    line = await Line.open(own, token=own.token())
+    said = {"io.modelcontextprotocol/protocolVersion": MODERN, **CAN["_meta"]}
+    asked = await line.ask("tools/call", {"name": "s__echo", "arguments": {}, "_meta": said})
+    assert asked["result"]["resultType"] == "input_required"
+    [server] = copies.servers.values()
+
+    line.writer.close()
+
+    await until(lambda: any(message.get("method") == "notifications/cancelled" for message in server.seen))
+    assert len(own.gateway.kernel.rounds.parked) == 0
+
+
+async def test_a_call_on_standard_streams_goes_on_with_the_answer(own: Stage) -> None:
+    line = await Line.open(own, token=own.token())
+    said = {"io.modelcontextprotocol/protocolVersion": MODERN, **CAN["_meta"]}
+    params = {"name": "s__echo", "arguments": {}, "_meta": said}
+    asked = (await line.ask("tools/call", params))["result"]
+
+    done = await line.ask("tools/call", {**params, **answer_to(asked, name="Ada")}, id_=2)
+
+    assert json.loads(done["result"]["content"][0]["text"])["content"] == {"name": "Ada"}
+    line.writer.close()

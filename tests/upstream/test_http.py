@@ -122,11 +122,13 @@ async def test_events_before_the_result_go_to_their_call(place: Place) -> None:
     place.answer = answer
     call = Call("tools/call", {"name": "x"}, progress_token=b'"mine"')
     place.connection.begin(call)
+    notes: list[Any] = []
     while call.reply is None:
         await call.news(5)
+        notes += call.take_notes()
 
     assert call.reply.result == b'{"right": true}'
-    assert [json.loads(params)["progressToken"] for _, params in call.notes] == ["mine"]
+    assert [json.loads(params)["progressToken"] for _, params in notes] == ["mine"]
     assert place.notified == ["notifications/tools/list_changed"]
 
 
