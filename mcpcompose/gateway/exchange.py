@@ -34,8 +34,12 @@ async def deliver(  # noqa: PLR0917  who, what, how, and what a session adds
     json, events = accepts
     modern = False
     if isinstance(outcome, Forwarded):
-        modern = outcome.caller.origin.modern
-        if not events:
+        modern, call = outcome.caller.origin.modern, outcome.call
+        if call.reply is None and not call.notes:
+            await call.news()
+        if call.reply is not None and not call.notes:
+            answer = outcome.shape(call.reply)
+        elif not events:
             answer = await _answer(outcome)
         else:
             notes, found = await _first(outcome)
@@ -88,14 +92,12 @@ async def _first(outcome: Forwarded) -> tuple[list[Note], Answer | None]:
     What is asked of a modern client is its answer, and what it cannot be asked nothing to tell.
     """
     call, modern = outcome.call, outcome.caller.origin.modern
-    while True:
-        if call.reply is None and not call.notes:
-            await call.news()
-        if not (modern and call.notes and all(isinstance(note, Ask) for note in call.notes)):
-            return ([], outcome.shape(call.reply)) if call.reply is not None and not call.notes else ([], None)
+    while modern and call.notes and all(isinstance(note, Ask) for note in call.notes):
         notes, answer = await next_notes(outcome, None)
         if notes or answer is not None:
             return notes, answer
+        await call.news()
+    return [], outcome.shape(call.reply) if call.reply is not None and not call.notes else None
 
 
 async def _answer(outcome: Forwarded) -> Answer:

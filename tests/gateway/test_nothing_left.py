@@ -1,4 +1,4 @@
-"""Clients of both eras that answer, cancel, leave and come back at random: each gets its own answer, nothing is left."""
+"""Clients of both eras that answer, cancel, leave and come back at random: each gets its own answer, and all ends."""
 
 from __future__ import annotations
 
