@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+_TESTS = str(Path(__file__).resolve().parents[1])
+"""Where the client that the suite runs is found."""
 WIRES = ("2025-11-25", "2026-07-28")
 SUITE_SECONDS = 300
 _FOLDER = re.compile(r"(?:server-)?(?P<scenario>[^/]+?)-\d{4}-\d\d-\d\dT[\d-]+Z$")
@@ -71,7 +73,11 @@ def _run(*arguments: str, **environ: str) -> Checks:
     with tempfile.TemporaryDirectory(prefix="mct-conformance-") as folder:
         done = subprocess.run(
             [*program(), *arguments, "-o", folder],
-            env={**os.environ, **environ},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, (_TESTS, os.environ.get("PYTHONPATH")))),
+                **environ,
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
