@@ -95,7 +95,7 @@ def unchanged_up() -> Iterator[Row]:
 
 
 def first_up() -> Iterator[Row]:
-    """The first `up` of 20 servers beside `docker run` of the same containers, in parallel, with identical options."""
+    """The first `up` of 20 servers beside the same containers started in parallel: by `docker run`, and by the API."""
     ours, theirs, api = [], [], []
     for _ in range(5):
         with project() as (workspace, view):
@@ -112,13 +112,14 @@ def first_up() -> Iterator[Row]:
             workspace.run("down")
             theirs.append(start_natively(specs, networks, run_by_command))
             api.append(start_natively(specs, networks, run_by_api))
-    bound = median(theirs) * 1.2
-    yield Row(
-        "first `up` of 20 servers",
-        f"<= {bound:.2f} s (`docker run` of the same, in parallel: {median(theirs):.2f} s, + 20 %)",
-        f"{median(ours):.2f} s (the engine's API alone, nothing started before: {median(api):.2f} s)",
-        is_held=median(ours) <= bound,
-    )
+    for what, seconds in (("`docker run` of the same", theirs), ("the engine's API from a running program", api)):
+        bound = median(seconds) * 1.2
+        yield Row(
+            f"first `up` of 20 servers, beside {what}",
+            f"<= {bound:.2f} s ({median(seconds):.2f} s + 20 %)",
+            f"{median(ours):.2f} s",
+            is_held=median(ours) <= bound,
+        )
 
 
 Start = Callable[[Any, str, dict[str, Any]], None]

@@ -52,8 +52,8 @@ class FakeServer:
     capabilities: dict[str, Any] = field(
         default_factory=lambda: {"tools": {"listChanged": True}, "prompts": {}, "resources": {}}
     )
-    answers: dict[str, Handler | None] = field(default_factory=dict)
-    """Own answers by method; None is silence."""
+    answers: dict[str | None, Handler | None] = field(default_factory=dict)
+    """Own answers by method, None for answers to its questions; a handler that is None is silence."""
     calls: list[dict[str, Any]] = field(default_factory=list)
     seen: list[dict[str, Any]] = field(default_factory=list)
     closed: bool = False

@@ -43,7 +43,7 @@ class Copies:
         self.servers: dict[str, FakeServer] = {}
         self.stopped: list[str] = []
         self.make: Callable[[], FakeServer] = lambda: FakeServer(
-            answers={"tools/call": asks_first(), None: answers_with_what_it_was_told}  # type: ignore[dict-item]
+            answers={"tools/call": asks_first(), None: answers_with_what_it_was_told}
         )
 
     async def start_copy(self, server: str) -> tuple[str, Endpoint]:
@@ -349,7 +349,7 @@ async def test_several_servers_are_told_apart_in_what_people_read(stage: Stage) 
 
 
 async def test_a_question_on_a_shared_stdio_server_is_refused_for_nobody_knows_whose_it_is(stage: Stage) -> None:
-    server = FakeServer(answers={"tools/call": asks_first(), None: answers_with_what_it_was_told})  # type: ignore[dict-item]
+    server = FakeServer(answers={"tools/call": asks_first(), None: answers_with_what_it_was_told})
     await stage.serve(project(servers={"s": {}}), {"s": server})
 
     told = json.loads((await call(stage))["result"]["content"][0]["text"])

@@ -32,7 +32,7 @@ def handshake_server() -> FakeServer:
             text = json.dumps([asked["params"]["arguments"], message.get("result")])
             server.result(asked, {"content": [{"type": "text", "text": text}]})
 
-    return FakeServer(answers={"tools/call": asks, None: told})  # type: ignore[dict-item]
+    return FakeServer(answers={"tools/call": asks, None: told})
 
 
 def modern_server() -> FakeServer:

@@ -65,9 +65,7 @@ def meta(**keys: Any) -> dict[str, Any]:
 async def test_progress_and_log_messages_after_a_question_are_for_the_request_that_answered_it(
     own: Stage, copies: Copies
 ) -> None:
-    copies.make = lambda: FakeServer(
-        answers={"tools/call": asks_first(), None: tells_progress_and_log_then_answers}  # type: ignore[dict-item]
-    )
+    copies.make = lambda: FakeServer(answers={"tools/call": asks_first(), None: tells_progress_and_log_then_answers})
     level = {"io.modelcontextprotocol/logLevel": "info"}
     asked = (await call(own, meta(progressToken="first", **level)))["result"]
 
@@ -101,7 +99,7 @@ async def test_what_the_next_request_does_not_say_it_can_do_is_not_asked_of_it(o
         else:
             answers_with_what_it_was_told(server, message)
 
-    copies.make = lambda: FakeServer(answers={"tools/call": asks_first(), None: asks_again})  # type: ignore[dict-item]
+    copies.make = lambda: FakeServer(answers={"tools/call": asks_first(), None: asks_again})
     asked = (await call(own))["result"]
 
     response = await own.post("tools/call", {"name": "s__echo", "arguments": {}, **answer_to(asked)})
@@ -122,7 +120,7 @@ async def test_a_question_that_is_put_again_names_its_server_once(tmp_path: Path
 
 async def test_a_client_that_knows_forms_only_is_not_asked_to_open_an_address(own: Stage, copies: Copies) -> None:
     copies.make = lambda: FakeServer(
-        answers={"tools/call": asks_first(params=URL), None: answers_with_what_it_was_told}  # type: ignore[dict-item]
+        answers={"tools/call": asks_first(params=URL), None: answers_with_what_it_was_told}
     )
     forms = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}}
     session = await own.session(capabilities={"elicitation": {}}, version="2025-06-18")
@@ -136,7 +134,7 @@ async def test_a_client_that_knows_forms_only_is_not_asked_to_open_an_address(ow
 
 async def test_a_client_that_opens_addresses_is_asked_to(own: Stage, copies: Copies) -> None:
     copies.make = lambda: FakeServer(
-        answers={"tools/call": asks_first(params=URL), None: answers_with_what_it_was_told}  # type: ignore[dict-item]
+        answers={"tools/call": asks_first(params=URL), None: answers_with_what_it_was_told}
     )
     [request] = (await call(own))["result"]["inputRequests"].values()
 
@@ -162,9 +160,7 @@ async def test_addresses_that_have_to_be_opened_first_are_asked_for_of_those_who
 
 
 async def test_progress_after_a_question_that_a_client_cannot_be_asked_is_not_lost(own: Stage, copies: Copies) -> None:
-    copies.make = lambda: FakeServer(
-        answers={"tools/call": asks_first(), None: tells_progress_and_log_then_answers}  # type: ignore[dict-item]
-    )
+    copies.make = lambda: FakeServer(answers={"tools/call": asks_first(), None: tells_progress_and_log_then_answers})
     params = {"name": "s__echo", "arguments": {}, "_meta": {"progressToken": "p"}}
 
     told = messages((await own.post("tools/call", params)).text)
@@ -348,7 +344,7 @@ async def test_the_time_for_people_is_part_of_the_time_of_the_whole_call(stage: 
 async def test_the_next_round_of_a_waiting_call_belongs_to_the_endpoint_it_began_at(own: Stage, copies: Copies) -> None:
     copies.make = lambda: FakeServer(
         resources=[{"uri": "memo://a", "name": "a"}],
-        answers={"resources/read": asks_first(), None: answers_with_what_it_was_told},  # type: ignore[dict-item]
+        answers={"resources/read": asks_first(), None: answers_with_what_it_was_told},
     )
     await own.attach("s", FakeServer(resources=[{"uri": "memo://a", "name": "a"}]))
     assert await own.gateway.settled(10)
@@ -396,7 +392,7 @@ async def test_a_server_that_takes_back_what_it_never_asked_tells_no_client(own:
 async def test_progress_of_an_answer_is_told_to_the_server_that_asked_alone(tmp_path: Path, copies: Copies) -> None:
     asks = {**FORM, "_meta": {"progressToken": 1}}
     made = [
-        FakeServer(answers={"tools/call": asks_first(params=asks), None: answers_with_what_it_was_told}),  # type: ignore[dict-item]
+        FakeServer(answers={"tools/call": asks_first(params=asks), None: answers_with_what_it_was_told}),
         FakeServer(),
     ]
     remaining = iter(made)
