@@ -198,26 +198,32 @@ class _Names:
             self.entries += fragment.entries
             self._add_bare(fragment.bare)
             return
+        once: set[str] = set()
         for part in fragment.parts:
-            self._add_one(server, part, prefix)
+            if part.route.name not in once:  # some servers list a tool twice
+                once.add(part.route.name)
+                self._add_one(server, part, prefix)
 
     def _add_one(self, server: str, part: Named, prefix: str | None) -> None:
         exposed, entry, route = part.entry.name, part.entry, part.route
         first = self._routes.get(exposed)
-        if first is not None and first.server == server and first.name == route.name:
-            return
         borrowed = prefix == "" and exposed.partition(SEPARATOR)[0] in self._prefixes
         if first is not None or borrowed:
-            exposed = marked(exposed, f"{server}\0{route.name}")
-            if exposed in self._routes:
-                self._tell(server, f"`{route.name}` is left out: its name is taken")
-                return
+            exposed = self._free(exposed, f"{server}\0{route.name}")
             why = f"`{first.server}` came first" if first is not None else "that prefix is another server's"
             self._tell(server, f"`{route.name}` is `{exposed}`: {why}")
             entry = part.renamed(exposed)
         self._routes[exposed] = route
         self._add_bare(dict.fromkeys(part.bare, route))
         self.entries.append(entry)
+
+    def _free(self, exposed: str, original: str) -> str:
+        """A name of its own: where a server made a name of another's digest to hide its tool, more digits are taken."""
+        for digits in (6, 12, 24):
+            name = marked(exposed, original, digits)
+            if name not in self._routes:
+                return name
+        return marked(exposed, f"{len(self._routes)}\0{original}", 40)
 
     def _add_bare(self, more: Mapping[str, Route | None]) -> None:
         twice = self._bare.keys() & more.keys()

@@ -21,7 +21,7 @@ def exposed_name(prefix: str, name: str) -> str:
     return marked(plain, full)
 
 
-def marked(plain: str, original: str) -> str:
-    """*plain*, cut where needed, with six digits of *original*'s digest."""
-    digest = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    return f"{plain[: LONGEST - 7]}_{digest}"
+def marked(plain: str, original: str, digits: int = 6) -> str:
+    """*plain*, cut where needed, with so many digits of *original*'s digest."""
+    digest = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+    return f"{plain[: LONGEST - 1 - digits]}_{digest}"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.stage import project, tool
 from mcpcompose.gateway.compiler import compile_endpoint, compile_table
-from mcpcompose.gateway.names import exposed_name
+from mcpcompose.gateway.names import exposed_name, marked
 from mcpcompose.gateway.table import EndpointTable, Place, Template
 from mcpcompose.upstream.base import ServerLists
 
@@ -42,6 +42,26 @@ def test_every_exposed_name_is_fit_unique_and_maps_back(offered: dict[str, list[
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,46}", name) for name in exposed)
     back = [(table.tool_routes[name].server, table.tool_routes[name].name) for name in exposed]
     assert sorted(back) == sorted({(name, owned) for name, all_of in offered.items() for owned in all_of})
+
+
+def test_a_name_that_was_taken_on_purpose_hides_nobody_elses_tool() -> None:
+    """A server can work out what another's tool would be called, and offer one of that name first."""
+    taken = marked("a__x", "b\0x")
+    lists = {"a": tools("x", taken.removeprefix("a__")), "b": tools("x")}
+
+    table = endpoint({"a": {}, "b": {"prefix": "a"}}, lists)
+
+    exposed = names(table)
+    assert len(exposed) == len(set(exposed)) == 3
+    assert ("b", "x") in [(table.tool_routes[name].server, table.tool_routes[name].name) for name in exposed]
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,46}", name) for name in exposed)
+
+
+def test_a_tool_that_is_listed_twice_is_not_said_to_be_left_out() -> None:
+    table = endpoint({"a": {}, "b": {"prefix": "a"}}, {"a": tools("x"), "b": tools("x", "x")})
+
+    assert len(names(table)) == 2
+    assert [text for _, text in table.collisions if "left out" in text] == []
 
 
 @given(st.dictionaries(server_names, st.lists(tool_names, max_size=6), max_size=4))
