@@ -389,6 +389,7 @@ def test_every_exception_of_the_library_becomes_one_of_ours(kind: type[Exception
     assert "do a thing" in str(refused.value)
 
 
+@pytest.mark.docker
 async def test_a_pull_from_a_registry_that_never_answers_is_given_up_at_once_and_holds_up_nobody(
     docker_bench: Bench,
 ) -> None:
