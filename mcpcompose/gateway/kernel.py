@@ -190,7 +190,7 @@ class Kernel:
         """Answer *request*, or send it on. Never raises."""
         method = request.method
         if "requestState" in request.params and caller.modern:
-            resumed = self.rounds.resumed(request, caller)
+            resumed = self.rounds.resumed(request, caller, self._leads_to(request, caller, endpoint))
             if resumed is not None:
                 return resumed
         if method == "tools/call":
@@ -233,6 +233,16 @@ class Kernel:
         if "task" in params and endpoint.server is None:
             del params["task"]  # of 2025-11-25, and not offered here: such a call is one like any other
         return self._forward(request, caller, endpoint, route.server, params)
+
+    def _leads_to(self, request: Request, caller: Caller, endpoint: EndpointTable) -> str | None:
+        """The server that *request* would go to now; None where this client may not make it."""
+        name, uri = request.params.get("name"), request.params.get("uri")
+        if request.method == "resources/read":
+            place = self.others.place(uri, caller, endpoint) if isinstance(uri, str) else None
+            return place.server if place is not None else None
+        routes = endpoint.tool_routes if request.method == "tools/call" else endpoint.prompt_routes
+        route = routes.get(name) if isinstance(name, str) else None
+        return route.server if route is not None else None
 
     def hears(self, session: str) -> None:
         """A session's client listens outside of its calls from now on."""

@@ -77,13 +77,18 @@ class Parked:
             )
         )
 
-    def resume(self, state: str, caller: Caller, method: str, params: Mapping[str, Any]) -> Forwarded | Failure:
+    def resume(
+        self, state: str, caller: Caller, method: str, params: Mapping[str, Any], server: str | None
+    ) -> Forwarded | Failure:
         """Go on with the call of *state*, with the answers in *params*; what is still missing is asked again."""
         handle = state.removeprefix(PREFIX)
         entry = self._entries.get(handle)
         if entry is None or not _is_same(entry.outcome.caller, caller) or entry.digest != digest_of(method, params):
             return invalid_state()
         self._remove(handle)
+        if entry.outcome.server != server:
+            entry.outcome.call.cancel("its client may no longer make this call")
+            return invalid_state()
         outcome = replace(entry.outcome, caller=caller)
         outcome.call.goes_on(caller.origin, token_of(params))
         answers = params.get("inputResponses")

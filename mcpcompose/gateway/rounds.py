@@ -34,12 +34,16 @@ class Rounds:
         self.parked = Parked()
         self._sealer = sealer
 
-    def resumed(self, request: Request, caller: Caller) -> Forwarded | Failure | None:
-        """The waiting call that *request* goes on with; None when it goes on with none."""
+    def resumed(self, request: Request, caller: Caller, server: str | None) -> Forwarded | Failure | None:
+        """
+        The waiting call that *request* goes on with; None when it goes on with none.
+
+        *server* is where the request leads by now: a call that its client may no longer make ends here.
+        """
         state = request.params.get("requestState")
         if not isinstance(state, str) or not state.startswith(PREFIX) or request.method not in INTERACTIVE:
             return None
-        return self.parked.resume(state, caller, request.method, request.params)
+        return self.parked.resume(state, caller, request.method, request.params, server)
 
     def state(self, request: Request, client: str, server: str) -> str | Failure:
         """The server's own `requestState` out of ours; an error when it is not this client's, for this request."""

@@ -163,6 +163,23 @@ async def test_nobody_comes_back_so_the_call_ends_and_the_server_is_told(own: St
     assert late["error"]["data"] == {"reason": "invalid_request_state"}
 
 
+@pytest.mark.parametrize("narrowed", [{"tools": {"deny": ["echo"]}}, None], ids=["tool denied", "server out of profile"])
+async def test_a_call_that_waits_is_not_gone_on_with_once_its_client_may_no_longer_make_it(
+    own: Stage, copies: Copies, narrowed: dict[str, Any] | None
+) -> None:
+    asked = (await call(own))["result"]
+    [server] = copies.servers.values()
+    profiles = {} if narrowed else {"default": {"servers": []}}
+    own.gateway.declare(project(servers={"s": {"scope": "session", **(narrowed or {})}}, profiles=profiles), {})
+
+    refused = await call(own, answer_to(asked, name="Ada"))
+
+    assert refused["error"]["code"] == -32602
+    await until(lambda: any(message.get("method") == "notifications/cancelled" for message in server.seen))
+    assert not any(message.get("id") == "ask" and "result" in message for message in server.seen)
+    assert len(own.gateway.kernel.rounds.parked) == 0
+
+
 async def test_one_client_cannot_park_calls_without_end(own: Stage) -> None:
     own.gateway.kernel.rounds.parked.most = 5
     for _ in range(5):
