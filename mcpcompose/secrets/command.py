@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from mcpcompose.secrets.base import Absent
-from mcpcompose.secrets.file import MAX_BYTES, without_newline
+from mcpcompose.secrets.base import MAX_BYTES, Absent
+from mcpcompose.secrets.file import without_newline
+from mcpcompose.secrets.program import NotRunError, run
 
 TIME_LIMIT: Final = 30.0
 """How long the program may take, in seconds."""
@@ -41,43 +37,9 @@ class CommandProvider:
     async def read(self) -> bytes | Absent:
         """The value."""
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self.argv,
-                stdin=DEVNULL,
-                stdout=PIPE,
-                stderr=DEVNULL,
-                env=dict(self.environ),
-                cwd=self.directory,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return Absent(f"cannot be run: {(error.strerror or 'unknown error').lower()}")
-        try:
-            async with asyncio.timeout(self.time_limit):
-                return await _outcome(process)
-        except TimeoutError:
-            return Absent(f"no answer within {self.time_limit:g} s")
-        finally:
-            await _end(process)
-
-
-async def _outcome(process: Process) -> bytes | Absent:
-    output = bytearray()
-    assert process.stdout is not None  # noqa: S101  it was asked for
-    while chunk := await process.stdout.read(1 << 16):
-        output += chunk
-        if len(output) > MAX_BYTES:
-            return Absent(f"printed more than {MAX_BYTES} bytes")
-    code = await process.wait()
-    if code:
-        return Absent(f"exited with code {code}")
-    return without_newline(bytes(output)) or Absent("printed nothing")
-
-
-async def _end(process: Process) -> None:
-    """End the program and its group when it is still there; an agent that a finished one left is its own business."""
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+            ran = await run(self.argv, self.environ, self.directory, time_limit=self.time_limit, most=MAX_BYTES)
+        except NotRunError as error:
+            return Absent(str(error))
+        if ran.code:
+            return Absent(f"exited with code {ran.code}")
+        return without_newline(ran.output) or Absent("printed nothing")

@@ -7,12 +7,8 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from mcpcompose.secrets.base import Absent
-
-MAX_BYTES: Final = 1 << 20
-"""The largest secret."""
+from mcpcompose.secrets.base import MAX_BYTES, Absent
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
-from mcpcompose.errors import UsageError
 from mcpcompose.secrets.base import Provider
 from mcpcompose.secrets.command import CommandProvider
 from mcpcompose.secrets.dotenv import DotenvProvider
+from mcpcompose.secrets.engine_secrets import MOUNTED, DockerProvider, PodmanProvider
 from mcpcompose.secrets.environment import EnvironmentProvider
 from mcpcompose.secrets.file import FileProvider
+from mcpcompose.secrets.machine_keyring import KeyringProvider
+from mcpcompose.secrets.places import KeyringPlaces, keyring_places
+from mcpcompose.secrets.system_keyring import SystemKeyring
 from mcpcompose.spec.secret import (
     CommandSource,
+    DockerSource,
     DotenvSource,
     EnvironmentSource,
     FileSource,
     KeyringSource,
+    PodmanSource,
     SecretSource,
 )
 
@@ -35,10 +40,16 @@ class Surroundings:
     host: Mapping[str, str] = field(repr=False)
     home: Path
     directory: Path
+    system: SystemKeyring | None = None
+    """The keyring that all providers of one round share; None: each asks for itself."""
+
+    def keyring(self) -> KeyringPlaces:
+        """Where the keyring keeps its files. Raises `UsageError`."""
+        return keyring_places(self.host, self.home)
 
 
-def provider(source: SecretSource, where: Surroundings) -> Provider:
-    """The provider of *source*. Raises `UsageError` for one that is not supported yet."""
+def provider(source: SecretSource, where: Surroundings) -> Provider:  # noqa: PLR0911  one for each kind
+    """The provider of *source*. Raises `UsageError` where the environment makes no sense."""
     match source:
         case EnvironmentSource():
             return EnvironmentProvider(source.environment, where.variables)
@@ -49,7 +60,31 @@ def provider(source: SecretSource, where: Surroundings) -> Provider:
         case CommandSource():
             return CommandProvider(source.command, where.host, where.directory)
         case KeyringSource():
-            raise UsageError("secret provider `keyring` is not supported yet")
+            return KeyringProvider(source.keyring, where.system or SystemKeyring(where.host), where.keyring())
+        case DockerSource():
+            return DockerProvider(source.docker)
+        case PodmanSource():
+            return PodmanProvider(source.podman, where.host)
+        case _:
+            assert_never(source)
+
+
+def files_of(source: SecretSource, home: Path, directory: Path, host: Mapping[str, str]) -> tuple[Path, ...]:
+    """The files whose change may be another value of *source*, there or not."""
+    match source:
+        case FileSource():
+            return (source_path(source.file, home, directory),)
+        case DotenvSource():
+            return (source_path(source.dotenv.file, home, directory),)
+        case DockerSource():
+            return (MOUNTED / source.docker,)
+        case KeyringSource():
+            places = keyring_places(host, home)
+            return (places.mark, places.sealed)
+        case PodmanSource():
+            return (keyring_places(host, home).mark,)
+        case EnvironmentSource() | CommandSource():
+            return ()
         case _:
             assert_never(source)
 

@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 from mcpcompose.engine.base import InstanceSpec, Values
 from mcpcompose.errors import McpComposeError, SecretMissing, UsageError
 from mcpcompose.redact import Redactor
-from mcpcompose.secrets.base import Absent
-from mcpcompose.secrets.providers import Surroundings, provider
+from mcpcompose.secrets.base import Absent, Provider, WritableProvider
+from mcpcompose.secrets.providers import Surroundings, files_of, provider
+from mcpcompose.secrets.system_keyring import SystemKeyring
 from mcpcompose.spec.project import Project
-from mcpcompose.spec.secret import CommandSource, SecretSource
+from mcpcompose.spec.secret import CommandSource, KeyringSource, PodmanSource, SecretSource
 from mcpcompose.spec.server import Server
 from mcpcompose.spec.template import TemplateError, expand, secret_names, variable_names
 
@@ -30,9 +31,11 @@ _SENSITIVE: Final = re.compile(
     r"key|token|secret|pass|pwd|credential|auth|private|dsn|cookie|session|bearer|_pat\b", re.IGNORECASE
 )
 _SENSITIVE_LENGTH: Final = 6
+_SET: Final = "mcp-compose secret set"
 
 Sources = Mapping[str, tuple[SecretSource, ...]]
-Commands = MutableMapping[tuple[str, ...], bytes]
+Commands = MutableMapping[tuple[object, ...], bytes | Absent]
+"""What was asked once and is not asked again before the next `up`: what commands printed and keyrings have."""
 
 
 class Resolver:
@@ -40,7 +43,8 @@ class Resolver:
     The values of one loaded file.
 
     *environ* is what `environment` sources and `${VAR}` see; *host* what secret commands run with (default:
-    *environ*). *commands* keeps what secret commands printed from one round to the next.
+    *environ*). *commands* keeps, from one round to the next, what secret commands printed, and what the keyring had as
+    long as nothing in it was set.
     """
 
     def __init__(
@@ -55,7 +59,8 @@ class Resolver:
         commands: Commands | None = None,
     ) -> None:
         self._sources = sources
-        self._where = Surroundings(environ, environ if host is None else host, home, directory or Path.cwd())
+        host = environ if host is None else host
+        self._where = Surroundings(environ, host, home, directory or Path.cwd(), SystemKeyring(host))
         self._redactor = redactor
         self._commands: Commands = {} if commands is None else commands
         self._read: dict[str, bytes | Absent] = {}
@@ -156,18 +161,35 @@ class Resolver:
 
     async def _first(self, name: str) -> bytes | Absent:
         reasons: list[str] = []
+        steps: list[str] = []
         for source in self._sources.get(name, ()):
-            command = source.command if isinstance(source, CommandSource) else None
-            if command is not None and command in self._commands:
-                return self._commands[command]
             asked = provider(source, self._where)
-            value = await asked.read()
+            value = await self._once(source, asked)
             if not isinstance(value, Absent):
-                if command is not None:
-                    self._commands[command] = value
                 return value
             reasons.append(f"{asked.description}: {value.reason}")
-        return Absent("; ".join(reasons) or "not declared under `secrets`")
+            steps.append(value.next_step or _next_step(name, asked))
+        settable = [step for step in steps if _SET in step]
+        return Absent("; ".join(reasons) or "not declared under `secrets`", (settable or steps or [""])[0])
+
+    async def _once(self, source: SecretSource, asked: Provider) -> bytes | Absent:
+        """What *asked* says, or said before where it is not asked in every round."""
+        key = self._kept_as(source)
+        if key in self._commands:
+            return self._commands[key]
+        value = await asked.read()
+        if isinstance(source, (KeyringSource, PodmanSource)) or (
+            isinstance(source, CommandSource) and not isinstance(value, Absent)
+        ):
+            self._commands[key] = value
+        return value
+
+    def _kept_as(self, source: SecretSource) -> tuple[object, ...]:
+        if isinstance(source, (KeyringSource, PodmanSource)):
+            where = self._where
+            files = files_of(source, where.home, where.directory, where.host)
+            return (source, *map(_signature, files))
+        return ("command", *source.command) if isinstance(source, CommandSource) else ()
 
     def _raise_missing(self, missing: Mapping[str, list[str]]) -> None:
         lines: list[str] = []
@@ -177,9 +199,8 @@ class Resolver:
             who = ", ".join(f"`{server}`" for server in servers)
             reason = absent.reason if isinstance(absent, Absent) else ""
             lines.append(f"secret `{name}` of server{'s' if len(servers) > 1 else ''} {who} is missing ({reason})")
-            steps += [provider(source, self._where).next_step for source in self._sources.get(name, ())[:1]]
-            if not self._sources.get(name):
-                steps.append(f"declare `{name}` under `secrets`")
+            declare = f"declare `{name}` under `secrets`"
+            steps.append((absent.next_step if isinstance(absent, Absent) else "") or declare)
         raise SecretMissing("\n".join(lines), hint="\n".join(dict.fromkeys(steps)))
 
 
@@ -222,6 +243,18 @@ class _Fill:
             value = self._variables.get(name, "")
             if self._redactor is not None and len(value) >= _SENSITIVE_LENGTH and any(map(looks_secret, (name, key))):
                 self._redactor.add(value)
+
+
+def _next_step(name: str, asked: Provider) -> str:
+    return f"run `{_SET} {name}`" if isinstance(asked, WritableProvider) else asked.next_step
+
+
+def _signature(file: Path) -> tuple[int, int, int] | None:
+    try:
+        info = file.stat()
+    except OSError:
+        return None
+    return (info.st_ino, info.st_mtime_ns, info.st_size)
 
 
 def looks_secret(name: str) -> bool:

@@ -47,16 +47,37 @@ class CommandSource(Model):
 
 
 class KeyringSource(Model):
-    """The operating system's keyring (not supported yet)."""
+    """The user's keyring: the operating system's, or the encrypted file of a machine that has none."""
 
-    keyring: str
-    """The entry's name."""
+    keyring: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@:/-]{0,199}$")]
+    """The entry's name, the same for all projects of a user; `mcp-compose secret set` sets it."""
 
 
-SecretSource = EnvironmentSource | FileSource | DotenvSource | CommandSource | KeyringSource
+class DockerSource(Model):
+    """A secret that Docker mounted into the container that `mcp-compose` runs in; needs approval."""
 
-PROVIDERS = ("environment", "file", "dotenv", "command", "keyring")
+    docker: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+    """The secret's name."""
+
+
+class PodmanSource(Model):
+    """A secret of the user's Podman (4.7 or later). Runs `podman` on the host: needs approval."""
+
+    podman: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+    """The secret's name."""
+
+
+SecretSource = (
+    EnvironmentSource | FileSource | DotenvSource | CommandSource | KeyringSource | DockerSource | PodmanSource
+)
+
+PROVIDERS = ("environment", "file", "dotenv", "command", "keyring", "docker", "podman")
 """The keys that say where a value comes from; exactly one of them is given."""
+
+
+def provider_of(source: SecretSource) -> str:
+    """The key that *source* is written with."""
+    return next(key for key in PROVIDERS if key in type(source).model_fields)
 
 
 def _provider(value: Any) -> str | None:
@@ -71,7 +92,9 @@ _AnySource = Annotated[
     | Annotated[FileSource, Tag("file")]
     | Annotated[DotenvSource, Tag("dotenv")]
     | Annotated[CommandSource, Tag("command")]
-    | Annotated[KeyringSource, Tag("keyring")],
+    | Annotated[KeyringSource, Tag("keyring")]
+    | Annotated[DockerSource, Tag("docker")]
+    | Annotated[PodmanSource, Tag("podman")],
     Discriminator(_provider),
 ]
 
@@ -82,10 +105,10 @@ def _as_list(value: Any) -> Any:
 
 SecretSources = Annotated[
     tuple[_AnySource, ...],
-    Field(min_length=1, max_length=1),
+    Field(min_length=1, max_length=16),
     BeforeValidator(_as_list),
 ]
-"""One source; several in order come with ordered fallback (not supported yet)."""
+"""One source, or several in order: the first that has a value counts."""
 
 
 class SecretUse(Model):

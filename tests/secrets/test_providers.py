@@ -6,16 +6,14 @@ import sys
 from pathlib import Path
 
 import psutil
-import pytest
 
-from mcpcompose.errors import UsageError
 from mcpcompose.secrets.base import Absent
 from mcpcompose.secrets.command import CommandProvider
 from mcpcompose.secrets.dotenv import DotenvProvider, literal_values
 from mcpcompose.secrets.environment import EnvironmentProvider
 from mcpcompose.secrets.file import FileProvider
 from mcpcompose.secrets.providers import Surroundings, provider
-from mcpcompose.spec.secret import FileSource, KeyringSource
+from mcpcompose.spec.secret import FileSource
 
 
 def command(tmp_path: Path, code: str, **keys: float) -> CommandProvider:
@@ -93,11 +91,6 @@ async def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -
     async with asyncio.timeout(5):
         while set(psutil.Process().children(recursive=True)) - before:  # noqa: ASYNC110  reaping has no event
             await asyncio.sleep(0.01)
-
-
-def test_the_keyring_is_refused() -> None:
-    with pytest.raises(UsageError, match="not supported yet"):
-        provider(KeyringSource(keyring="x"), Surroundings({}, {}, Path(), Path()))
 
 
 def test_no_provider_shows_a_value() -> None:

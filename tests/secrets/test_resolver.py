@@ -9,8 +9,11 @@ from mcpcompose.engine.base import HostCommand, InstanceSpec, SecretFile, Stdio
 from mcpcompose.errors import McpComposeError, SecretMissing, UsageError
 from mcpcompose.orchestrator.desired import bare_instances
 from mcpcompose.redact import Redactor
+from mcpcompose.secrets.machine_keyring import KeyringProvider
+from mcpcompose.secrets.places import keyring_places
 from mcpcompose.secrets.resolver import Resolver, server_secrets
-from mcpcompose.spec.secret import CommandSource, EnvironmentSource, FileSource
+from mcpcompose.secrets.system_keyring import SystemKeyring
+from mcpcompose.spec.secret import CommandSource, DockerSource, EnvironmentSource, FileSource, KeyringSource
 from mcpcompose.spec.server import Server
 from orchestrator.stage import OWNER, project
 
@@ -130,6 +133,74 @@ async def test_a_command_runs_once_for_many_rounds(tmp_path: Path) -> None:
         assert (await asked.values(given, {})).secret_files == {"k": b"value"}
 
     assert log.read_text() == "x\n"
+
+
+async def test_the_first_source_that_has_a_value_counts_and_later_ones_are_not_asked(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    (tmp_path / "k").write_text("from the file\n")
+    sources = {
+        "k": (
+            EnvironmentSource(environment="EMPTY"),
+            EnvironmentSource(environment="NONE"),
+            FileSource(file="k"),
+            CommandSource(command=("touch", str(mark))),
+        )
+    }
+    asked = resolver(sources, {"EMPTY": ""}, host={"PATH": "/usr/bin:/bin"}, directory=tmp_path)
+
+    values = await asked.values(spec(secret_files=(SecretFile("k", "k"),)), {})
+
+    assert values.secret_files == {"k": b"from the file"}
+    assert not mark.exists()
+
+
+async def test_what_is_missing_everywhere_names_every_source_in_order_and_the_command_that_sets_it(
+    tmp_path: Path,
+) -> None:
+    sources = {
+        "k": (
+            EnvironmentSource(environment="K"),
+            KeyringSource(keyring="team/k"),
+            CommandSource(command=("false",)),
+            DockerSource(docker="k"),
+        )
+    }
+    host = {"PATH": "/usr/bin:/bin", "MCP_COMPOSE_HOME": str(tmp_path)}
+
+    with pytest.raises(SecretMissing) as caught:
+        await resolver(sources, host=host).check(project(servers={"a": {"image": "x", "secrets": ["k"]}}))
+
+    assert caught.value.message == (
+        "secret `k` of server `a` is missing (environment variable `K`: not set; keyring entry `team/k`: no keyring "
+        "service answers, and the encrypted file has no such entry; command `false`: exited with code 1; "
+        "Docker secret `k`: not mounted at `/run/secrets/k` (no such file or directory))"
+    )
+    assert caught.value.hint == "run `mcp-compose secret set k`"
+
+
+async def test_the_keyring_is_asked_once_until_a_value_is_set_removed_or_asked_for_by_up(tmp_path: Path) -> None:
+    """A person whose keyring asks whether it may be read is not asked once a minute."""
+    host = {"PATH": "/usr/bin:/bin", "MCP_COMPOSE_HOME": str(tmp_path)}
+    entry = KeyringProvider("k", SystemKeyring(host), keyring_places(host, tmp_path))
+    kept: dict[tuple[object, ...], Any] = {}
+    sources = {"k": (KeyringSource(keyring="k"),)}
+
+    async def value() -> bytes:
+        asked = resolver(sources, host=host, directory=tmp_path, commands=kept)
+        return (await asked.values(spec(secret_files=(SecretFile("k", "k"),)), {})).secret_files["k"]
+
+    with pytest.raises(SecretMissing):
+        await value()
+    await entry.write(b"first")
+    assert await value() == b"first"
+    aside = entry.places.key.rename(tmp_path / "aside")
+    assert await value() == b"first"  # not read again
+    aside.rename(entry.places.key)
+    await entry.write(b"second")
+    assert await value() == b"second"
+    await entry.remove()
+    with pytest.raises(SecretMissing):
+        await value()
 
 
 async def test_commands_do_not_get_the_variables_of_the_file(tmp_path: Path) -> None:
