@@ -39,29 +39,36 @@ def distribution(ecosystem: Ecosystem, requirement: str) -> str:
     return match["name"]
 
 
-def dockerfile(ecosystem: Ecosystem, requirement: str, runner: str, user: str) -> str:
-    """The Dockerfile that installs *requirement* on *runner*; *user* is who the runner's image runs as."""
+def dockerfile(ecosystem: Ecosystem, requirement: str, runner: str, user: str, pinned: str = "") -> str:
+    """
+    The Dockerfile that installs *requirement* on *runner*; *user* is who the runner's image runs as.
+
+    With *pinned*, the archive's file of that content (`pinned_name`) says exactly what, by hash, and nothing else is.
+    """
     name = distribution(ecosystem, requirement)
     if not _IMAGE.fullmatch(runner):
         raise BuildFailed(f"`{runner}` is not the name of an image", hint="check `runner`")
     environment = f"{HOME}/env"
+    asked = [*PIP_PINNED, f"{HOME}/{pinned_name(ecosystem)}"] if pinned else [requirement]
+    copied = [f"COPY {pinned_name(ecosystem)} {HOME}/{pinned_name(ecosystem)}"] if pinned else []
     if ecosystem == "pypi":
         programs = f"{environment}/bin"
         steps = [
             ["python3", "-m", "venv", "--without-pip", environment],
-            ["python3", "-m", "pip", "--python", environment, *PIP_INSTALL, "--no-cache-dir", requirement],
+            ["python3", "-m", "pip", "--python", environment, *PIP_INSTALL, "--no-cache-dir", *asked],
             [f"{programs}/python", "-c", LINK_PYPI, name, HOME],
         ]
     else:
         programs = f"{environment}/node_modules/.bin"
         steps = [
-            ["node", "-e", INSTALL_NPM, "--", environment, requirement],
+            ["node", "-e", INSTALL_NPM, "--", environment, f"{HOME}/{pinned_name('npm')}" if pinned else requirement],
             ["node", "-e", LINK_NPM, "--", name, HOME],
         ]
     return "\n".join(
         [
             f"FROM {runner}",
             "USER root",
+            *copied,
             *(f"RUN {json.dumps(step)}" for step in steps),
             f"ENV PATH={programs}:$PATH",
             f'ENTRYPOINT ["{HOME}/server"]',
@@ -72,6 +79,13 @@ def dockerfile(ecosystem: Ecosystem, requirement: str, runner: str, user: str) -
     )
 
 
+def pinned_name(ecosystem: Ecosystem) -> str:
+    """The name of the file that says exactly what is installed."""
+    return "requirements.txt" if ecosystem == "pypi" else "package-lock.json"
+
+
+PIP_PINNED: Final = ("--require-hashes", "--only-binary", ":all:", "--requirement")
+"""A dependency that is not in the file fails the installation, and so does a file of another hash."""
 PIP_INSTALL: Final = ("install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off")
 NPM_INSTALL: Final = ("install", "--no-audit", "--no-fund", "--no-update-notifier", "--omit=dev", "--loglevel=error")
 
@@ -126,9 +140,16 @@ const { spawnSync } = require("child_process"), fs = require("fs"), os = require
 const [prefix, requirement] = process.argv.slice(-2);
 const cache = fs.mkdtempSync(path.join(os.tmpdir(), "npm-"));
 fs.mkdirSync(prefix, { recursive: true });
-const done = spawnSync("npm", [...ARGS, "--cache", cache, "--prefix", prefix, requirement], { stdio: "inherit" });
+const pinned = path.isAbsolute(requirement);
+if (pinned) {
+  const text = fs.readFileSync(requirement, "utf8");
+  fs.writeFileSync(path.join(prefix, "package-lock.json"), text);
+  fs.writeFileSync(path.join(prefix, "package.json"), JSON.stringify(JSON.parse(text).packages[""]));
+}
+const asked = pinned ? ["ci", ...ARGS.slice(1)] : [...ARGS, requirement];
+const done = spawnSync("npm", [...asked, "--cache", cache, "--prefix", prefix], { stdio: "inherit" });
 fs.rmSync(cache, { recursive: true, force: true });
 if (done.error) console.error(String(done.error));
 process.exit(done.status === null ? 1 : done.status);
-""".replace("ARGS", json.dumps(NPM_INSTALL)[1:-1])
-"""Installs a package and leaves no cache behind, without a shell."""
+""".replace("ARGS", json.dumps(NPM_INSTALL))
+"""Installs a package, or exactly what a lock at an absolute path says, and leaves no cache behind; no shell."""

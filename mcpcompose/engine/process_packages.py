@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -20,8 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, cast
 
-from mcpcompose.engine import packages
-from mcpcompose.engine.base import PackageImage, Progress
+from mcpcompose.engine import packages, resolving
+from mcpcompose.engine.base import PackageImage, Progress, Resolved
 from mcpcompose.errors import BuildFailed
 from mcpcompose.paths import private_folder
 
@@ -81,7 +82,7 @@ class PackageEnvironments:
             home = self._folder / f"{self._link(source.tag).name}-{secrets.token_hex(4)}"
             home.mkdir(mode=0o700)
             try:
-                identity = await self._install(source, name, home, progress)
+                identity = await self._install(source, name, home, lambda line: progress(line[:200]))
             except BaseException:
                 await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
                 raise
@@ -89,25 +90,60 @@ class PackageEnvironments:
             self._show(source.tag, home)
             return identity
 
+    async def resolve(self, source: PackageImage, progress: Progress) -> Resolved:
+        """What installing *source* would bring. Raises `BuildFailed`."""
+        packages.distribution(source.ecosystem, source.requirement)
+        private_folder(self._folder)
+        progress(f"looking up what `{source.requirement}` needs")
+        said = resolving.Answer()
+        text = resolving.program(source.ecosystem)[1]
+        if source.ecosystem == "pypi":
+            words = [sys.executable, "-c", text]
+        else:
+            self._program("npm", source)
+            words = [self._program("node", source), "-e", text, "--"]
+
+        def tell(line: str) -> None:
+            if not said.takes(f"{line}\n"):
+                progress(line[:200])
+
+        await self._run([*words, source.requirement], source, tell)
+        return said.of(source)
+
     async def _install(self, source: PackageImage, name: str, home: Path, progress: Progress) -> str:
         progress(f"installing `{source.requirement}`")
         environment = home / "env"
         if source.ecosystem == "pypi":
             python = environment / "bin" / "python"
             await self._run([sys.executable, "-m", "venv", str(environment)], source, progress)
-            await self._run([str(python), "-m", "pip", *packages.PIP_INSTALL, source.requirement], source, progress)
+            exactly = self._exactly(source, home)
+            asked = [*packages.PIP_PINNED, str(exactly)] if exactly is not None else [source.requirement]
+            await self._run([str(python), "-m", "pip", *packages.PIP_INSTALL, *asked], source, progress)
             await self._run([str(python), "-c", packages.LINK_PYPI, name, str(home)], source, progress)
             (home / "bin").symlink_to("env/bin")
             content = await self._run([str(python), "-m", "pip", "freeze", "--all"], source, lambda _line: None)
         else:
             npm, node = (self._program(one, source) for one in ("npm", "node"))
             environment.mkdir()
-            install = [npm, *packages.NPM_INSTALL, "--prefix", str(environment), source.requirement]
-            await self._run(install, source, progress)
+            asked = [*packages.NPM_INSTALL, source.requirement]
+            if (exactly := self._exactly(source, environment)) is not None:
+                root = json.loads(source.pinned)["packages"][""]
+                (exactly.parent / "package.json").write_text(json.dumps(root))
+                asked = ["ci", *packages.NPM_INSTALL[1:]]
+            await self._run([npm, *asked, "--prefix", str(environment)], source, progress)
             await self._run([node, "-e", packages.LINK_NPM, "--", name, str(home)], source, progress)
             (home / "bin").symlink_to("env/node_modules/.bin")
             content = (environment / "node_modules" / ".package-lock.json").read_text()
         return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
+
+    @staticmethod
+    def _exactly(source: PackageImage, folder: Path) -> Path | None:
+        """The file in *folder* that says exactly what to install, by hash; None when nothing is pinned."""
+        if not source.pinned:
+            return None
+        file = folder / packages.pinned_name(source.ecosystem)
+        file.write_text(source.pinned)
+        return file
 
     def _program(self, name: str, source: PackageImage) -> str:
         found = shutil.which(name, path=self._environ.get("PATH"))
@@ -135,7 +171,7 @@ class PackageEnvironments:
             async for line in output:
                 if text := line.decode(errors="replace").strip():
                     printed.append(text)
-                    progress(text[:200])
+                    progress(text)
             code = await process.wait()
         except BaseException:
             with suppress(ProcessLookupError):
