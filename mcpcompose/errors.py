@@ -14,6 +14,8 @@ McpComposeError            1  done wrong, with a message that names the thing
 │   ├── NameTaken          1  a name that belongs to another owner
 │   └── BuildFailed        1  an image that cannot be built
 ├── DangerRefused          2  a launch setting that is refused without `unsafe`
+├── FetchFailed            1  a catalog or signature that cannot be had from where it is kept
+├── SignatureRefused       1  an image without the signature that the policy asks for
 ├── GatewayRunning         1  another gateway holds this project
 ├── GatewayNotRunning      1  no gateway holds this project
 └── UpstreamError          1  an MCP server that cannot be spoken to
@@ -129,6 +131,14 @@ class DangerRefused(McpComposeError):  # noqa: N818
     """A launch setting that is refused unless `unsafe` on that server names it."""
 
     exit_code = 2
+
+
+class FetchFailed(McpComposeError):  # noqa: N818
+    """A catalog or signature that cannot be had from where it is kept, or is not what it should be."""
+
+
+class SignatureRefused(McpComposeError):  # noqa: N818
+    """An image without the signature that the policy asks for; nothing was started."""
 
 
 class GatewayRunning(McpComposeError):  # noqa: N818

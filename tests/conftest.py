@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,19 @@ def _what_the_markers_need(request: pytest.FixtureRequest) -> None:
     for marker, problem in needs:
         if request.node.get_closest_marker(marker) and (reason := problem()):
             (pytest.fail if STRICT else pytest.skip)(reason)
+
+
+@pytest.fixture(autouse=True)
+def _our_log_is_as_before() -> Iterator[None]:
+    """A test that sets up the log as the program does leaves nothing of that to the next one."""
+    logger = logging.getLogger("mcpcompose")
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    yield
+    for handler in [one for one in logger.handlers if one not in handlers]:
+        logger.removeHandler(handler)
+        handler.close()
+    logger.setLevel(level)
+    logger.propagate = propagate
 
 
 @pytest.fixture

@@ -63,6 +63,11 @@ class AdminClient:
         )
         return found
 
+    def offers(self) -> dict[str, Any]:
+        """What a lock holds of what the servers offer, by server."""
+        found: dict[str, Any] = self._once("GET", "/offers")
+        return found
+
     def call(self, request: Event) -> dict[str, Any]:
         """One call through the gateway's pipeline."""
         found: dict[str, Any] = self._once("POST", "/call", request)

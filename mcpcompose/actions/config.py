@@ -9,7 +9,7 @@ from mcpcompose.errors import McpComposeError
 
 if TYPE_CHECKING:
     from mcpcompose.config.load import Loaded
-    from mcpcompose.config.printed import Origin
+    from mcpcompose.config.origin import Origin
 
 
 def load(place: Place) -> Loaded:
@@ -34,9 +34,9 @@ def printable(loaded: Loaded) -> dict[str, Any]:
 
 def as_yaml(loaded: Loaded) -> str:
     """The same as YAML."""
-    from mcpcompose.config.document import dump
+    from mcpcompose.config.emit import emit
 
-    return dump(printable(loaded)).rstrip("\n")
+    return emit(printable(loaded)).rstrip("\n")
 
 
 def explain(loaded: Loaded, key: str) -> dict[str, Any]:
@@ -52,4 +52,11 @@ def explain(loaded: Loaded, key: str) -> dict[str, Any]:
 
 
 def _origin(found: Origin) -> dict[str, Any]:
-    return {"key": found.key, "value": found.value, "origin": str(found), "relaxes": found.relaxed}
+    return {
+        "key": found.key,
+        "value": found.value,
+        "origin": str(found),
+        "kind": found.kind,
+        "notes": list(found.notes),
+        "relaxes": found.relaxed,
+    }

@@ -21,8 +21,11 @@ from mcpcompose.orchestrator.approval import approvals_of
 from mcpcompose.orchestrator.controller import Controller
 from mcpcompose.orchestrator.key import digest_key, sealing_key
 from mcpcompose.orchestrator.round import Place as OrchestratorPlace
+from mcpcompose.orchestrator.signed import Verify
 from mcpcompose.paths import ProjectPaths
 from mcpcompose.redact import Redactor
+from mcpcompose.secrets.places import keyring_places
+from mcpcompose.spec.policy import Signer
 from mcpcompose.spec.project import Project
 
 if TYPE_CHECKING:
@@ -56,10 +59,25 @@ def orchestrator_place(place: Place, redactor: Redactor) -> OrchestratorPlace:
         approvals=approvals_of(paths, place.owner),
         redactor=redactor,
         key=digest_key(paths),
-        protected=(paths.runtime, paths.state, paths.cache),
+        protected=(
+            *(paths.runtime, paths.state, paths.cache),
+            *keyring_places(place.options.environ, place.options.home).folders,
+        ),
         launches=paths.state / "launches.json",
         uses_engine=lambda kind: remember(place, lambda record: record.on_engine(kind)),
+        verify=_verifying(place),
     )
+
+
+def _verifying(place: Place) -> Verify:
+    """Verifies signatures of images; what that takes is loaded when the first one has to be verified."""
+
+    async def verify(image: str, signers: tuple[Signer, ...]) -> None:
+        from mcpcompose.catalog.signed import Signatures
+
+        await Signatures(place.options.environ, place.options.home).check(image, signers)
+
+    return verify
 
 
 class Engines:
@@ -188,7 +206,7 @@ class ListeningGateway:
         self._at: tuple[str, int] | None = None
         self._opening: asyncio.Task[None] | None = None
         self.problem: McpComposeError | None = None
-        self.starting, self.attach = gateway.starting, gateway.attach
+        self.starting, self.attach, self.health = gateway.starting, gateway.attach, gateway.health
         self.detach, self.failed, self.stopped = gateway.detach, gateway.failed, gateway.stopped
 
     def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:

@@ -28,6 +28,7 @@ _SEE_LOG: Final = "please report it with what `mcp-compose logs gateway` shows"
 _LOOK_EVERY: Final = 0.02
 _UNSETTLED: Final = frozenset({State.WAITING, State.STARTING})
 _FINE: Final = frozenset({State.READY, State.IDLE, State.STOPPED})
+_SPOKEN: Final = frozenset({State.READY, State.IDLE})
 _ROUNDS_AGAIN: Final = 1.0
 _SPARE: Final = 5.0
 """Seconds beyond the longest `timeouts.start` until a server that has not settled is left to itself."""
@@ -92,12 +93,18 @@ class GatewayControl:
         }
 
     async def apply(self, request: Json) -> AsyncIterator[Json]:
-        """Serve this file from now on; `dry_run` only plans, `wake` only looks again at the one that is served."""
+        """
+        Serve this file from now on; `dry_run` only plans, `wake` only looks again at the one that is served.
+
+        `again` is for the files that are served already, with the text `lock` in place of their lock file.
+        """
         self._busy += 1
         try:
             if request.get("wake"):
                 self._controller.wake()
                 return
+            if request.get("again"):  # the same files, with another lock or their own
+                request = relocked(self._context.source.wire, request.get("lock"))
             if request.get("dry_run"):
                 yield await self._planned(request)
                 return
@@ -147,8 +154,14 @@ class GatewayControl:
                 yield {"server": server, "line": line}
 
     async def tools(self, profile: str | None) -> Sequence[Json]:
-        """The exposed tools of a profile."""
-        return self._context.gateway.tools(profile or DEFAULT_PROFILE)
+        """The exposed tools of a profile; to be looked at, so that no secret is in what a server says of them."""
+        tools: list[Json] = self._context.redactor.tree(self._context.gateway.tools(profile or DEFAULT_PROFILE))
+        return tools
+
+    async def offers(self) -> Json:
+        """What a lock holds of what the servers offer, of those whose own words it is."""
+        settled = {one.server for one in self._context.gateway.status() if one.state in _SPOKEN}
+        return {name: found for name, found in self._context.gateway.offers().items() if name in settled}
 
     async def call(self, request: Json) -> Json:
         """One call through the gateway's own pipeline."""
@@ -353,6 +366,12 @@ class GatewayControl:
         self._rounds.cancel()
         await asyncio.wait({self._rounds})
         self._rounds = None
+
+
+def relocked(wire: Json, lock: str | None) -> Json:
+    """*wire* with *lock* in place of the lock file; while it is, things may differ even from `up --locked`."""
+    locked = wire.get("was_locked", wire.get("locked"))
+    return {**wire, "lock": lock, "was_locked": locked, "locked": locked if lock is None else False}
 
 
 def _why(status: Status) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from mcpcompose.actions.context import make_engine, orchestrator_place
 from mcpcompose.actions.locate import Place
 from mcpcompose.engine.base import Endpoint, Engine
+from mcpcompose.engine.check import Health
 from mcpcompose.log import ServerLogs, setup
 from mcpcompose.orchestrator.round import Place as OrchestratorPlace
 from mcpcompose.redact import Redactor
@@ -55,6 +56,9 @@ class Nobody:
         """Nobody is told."""
 
     async def detach(self, server: str) -> None:
+        """Nobody is told."""
+
+    def health(self, server: str, health: Health, complaint: str) -> None:
         """Nobody is told."""
 
     def failed(self, server: str, reason: str) -> None:

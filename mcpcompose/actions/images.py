@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mcpcompose.actions.admin_client import Event
@@ -55,20 +55,24 @@ async def _refresh(
     place: Place, loaded: Loaded, chosen: Sequence[str], on_event: Callable[[Event], None]
 ) -> dict[str, str]:
     from mcpcompose.actions.direct import engine_of, place_of
+    from mcpcompose.engine.base import HostCommand
     from mcpcompose.orchestrator.desired import desired
     from mcpcompose.orchestrator.round import build_digests, raise_pending, unapproved
+    from mcpcompose.orchestrator.signed import refuse_unsigned
 
     waiting = [form for form in await unapproved(loaded, place_of(place)) if _concerns(form, loaded, chosen)]
     if waiting:
         raise_pending(tuple(waiting))
+    place_there = place_of(place)
     wanted = desired(loaded.project, place.owner, digests=await build_digests(loaded.project))
     failed: dict[str, str] = {}
     async with engine_of(place, loaded.project.engine) as engine:
         await engine.check()
         async with asyncio.TaskGroup() as group:
-            for server, source in wanted.images:
-                if server in chosen:
-                    group.create_task(_one(engine, server, source, on_event, failed))
+            for spec in wanted.instances:
+                if spec.server in chosen and not isinstance(spec.source, HostCommand):
+                    judged = refuse_unsigned(spec, place_there.verify)
+                    group.create_task(_one(engine, spec.server, spec.source, judged, on_event, failed))
     return failed
 
 
@@ -78,13 +82,20 @@ def _concerns(form: Form, loaded: Loaded, chosen: Sequence[str]) -> bool:
     return form.subject in chosen or not is_of_server
 
 
-async def _one(
-    engine: Engine, server: str, source: ImageSource, on_event: Callable[[Event], None], failed: dict[str, str]
+async def _one(  # noqa: PLR0917  the parts of one image
+    engine: Engine,
+    server: str,
+    source: ImageSource,
+    judged: Awaitable[None],
+    on_event: Callable[[Event], None],
+    failed: dict[str, str],
 ) -> None:
+    """Get one image, unless what is *judged* of it refuses it."""
     reference = source.ref if hasattr(source, "ref") else source.tag
     step = {"event": "step", "server": server, "text": f"get {reference}"}
     on_event({**step, "status": "started"})
     try:
+        await judged
         await engine.ensure_image(
             source, refresh=True, progress=lambda line: on_event({"event": "progress", "server": server, "text": line})
         )

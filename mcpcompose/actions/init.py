@@ -38,14 +38,14 @@ servers:                                  # names: small letters, digits and -
   #   build: ./my-server                             # an image built from a Dockerfile
 
 # secrets:                                # where values come from; nothing here is a value
-#   github_pat: {environment: GITHUB_PAT}
+#   github_pat: {keyring: github}         # `mcp-compose secret set github_pat` asks for it
 #   docs_key: {file: ~/.config/docs/key}
 
 # profiles:                               # what a client gets; without profiles: everything
 #   default: {servers: [time]}
 #   developer: {servers: [time, github]}
 
-# clients:                                # each has its own token: `mcp-compose client config cursor`
+# clients:                                # each has its own token: `mcp-compose client connect cursor`
 #   cursor: {profile: developer}
 """
 

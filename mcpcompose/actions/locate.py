@@ -228,6 +228,9 @@ def load_request(wire: Mapping[str, Any]) -> Request:
         directory=Path(wire["directory"]),
         environ=dict(wire["environ"]),
         home=Path(wire["home"]),
+        lock=wire.get("lock"),
+        locked=bool(wire.get("locked")),
+        fetch=True,
     )
 
 

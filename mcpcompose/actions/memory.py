@@ -1,4 +1,4 @@
-"""Give large blocks back to the system as soon as they are free."""
+"""What becomes of memory: large blocks go back to the system when they are free, and a crash leaves no copy of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from typing import Final
 _MMAP_THRESHOLD: Final = -3
 """`M_MMAP_THRESHOLD` of glibc's malloc.h."""
 _LARGE: Final = 1 << 20
+
+
+def without_core_files() -> None:
+    """A crash of this process or of one it starts writes no core file: every secret that it holds would be in it."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def return_large_blocks() -> None:

@@ -25,6 +25,9 @@ def server_as_json(status: Status) -> dict[str, Any]:
         "tools": status.tools,
         "restarts": status.restarts,
         "since": status.since,
+        "title": status.title,
+        "health": status.health,
+        "withheld": [{"kind": one.kind, "name": one.name, "why": one.why} for one in status.withheld],
     }
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from mcpcompose.actions.locate import Place, place
 from mcpcompose.actions.lock import held
-from mcpcompose.actions.memory import return_large_blocks
+from mcpcompose.actions.memory import return_large_blocks, without_core_files
 from mcpcompose.actions.options import Options
 from mcpcompose.actions.spawn import TAKEN
 from mcpcompose.errors import GatewayNotRunning, GatewayRunning, McpComposeError
@@ -58,6 +58,7 @@ def serve(where: Place, first: Event | None, on_event: OnEvent, serving: OnEvent
     Tells *on_event* what goes on in the first round and *serving* its result. Returns whether a person interrupted
     it. Its log also goes to *log_to*. Raises `GatewayRunning`, and what keeps *first* from being used.
     """
+    without_core_files()
     with held(where.paths):
         return _run(_serve(where, first, on_event, serving, log_to))
 

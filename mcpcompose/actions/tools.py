@@ -14,6 +14,11 @@ def tools(place: Place, profile: str | None) -> list[dict[str, Any]]:
     return AdminClient(place.paths.admin_socket).tools(profile)
 
 
+def withheld(place: Place) -> list[dict[str, Any]]:
+    """The servers, as `ps` shows them, of which the lock withholds something."""
+    return [server for server in AdminClient(place.paths.admin_socket).status()["servers"] if server.get("withheld")]
+
+
 def call_tool(place: Place, tool: str, arguments: dict[str, Any], profile: str | None) -> dict[str, Any]:
     """The tool's result. Raises `UpstreamError` when the call was answered with an error."""
     request = {"tool": tool, "arguments": arguments, "profile": profile}

@@ -22,10 +22,20 @@ _LOOK_EVERY: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How to bring it up; *watch* follows changes of the file, *log_to_stderr* is for supervisors."""
+    """
+    How to bring it up; *watch* follows changes of the file, *log_to_stderr* is for supervisors.
+
+    *locked*: nothing may differ from the lock; *lock* takes the place of the lock file's content.
+    """
 
     watch: bool = True
     log_to_stderr: bool = False
+    locked: bool = False
+    lock: str | None = None
+
+    def of(self, place: Place) -> dict[str, Any]:
+        """The request that says it."""
+        return {**place.wire(), "watch": self.watch, "locked": self.locked, "lock": self.lock}
 
 
 def is_running(place: Place) -> bool:
@@ -47,7 +57,7 @@ def hand_over(place: Place, wish: Wish, on_event: OnEvent, *, start: bool = True
         gateway, process = ensure_gateway(place)
         heard: list[Event] = []
         try:
-            return _handed(gateway, {**place.wire(), "watch": wish.watch}, on_event, heard)
+            return _handed(gateway, wish.of(place), on_event, heard)
         except CalledOff:
             raise
         except GatewayNotRunning:
@@ -83,5 +93,4 @@ def stay(place: Place, wish: Wish, on_event: OnEvent, serving: OnEvent) -> bool:
     """
     from mcpcompose.actions.serve import serve
 
-    first = {**place.wire(), "watch": wish.watch}
-    return serve(place, first, on_event, serving, sys.stderr if wish.log_to_stderr else None)
+    return serve(place, wish.of(place), on_event, serving, sys.stderr if wish.log_to_stderr else None)

@@ -11,17 +11,22 @@ import typer
 
 from mcpcompose.actions.options import Options, current_folder
 from mcpcompose.cli import (
+    catalog,
     client,
     config,
     down,
     images,
+    import_,
     init,
     lifecycle,
+    lock,
     logs,
     ls,
     plan,
+    profile,
     ps,
     run,
+    secret,
     shell,
     tools,
     trust,
@@ -35,9 +40,11 @@ Docker Compose for MCP servers: one file says which MCP servers your AI clients 
 
 \b
   mcp-compose init          write a commented mcp-compose.yaml
+  mcp-compose import cursor take over the servers that an AI client has
   mcp-compose up -d         start what it declares, in the background
   mcp-compose ps            see how the servers are doing
-  mcp-compose client config print what an AI client needs to connect
+  mcp-compose client connect cursor
+                            write the gateway into an AI client's configuration
   mcp-compose down          take it all down again
 """
 _END = """\
@@ -64,6 +71,7 @@ def application() -> typer.Typer:
     )
     app.callback()(global_options)
     init.register(app)
+    import_.register(app)
     config.register(app)
     plan.register(app)
     up.register(app)
@@ -73,9 +81,13 @@ def application() -> typer.Typer:
     logs.register(app)
     lifecycle.register(app)
     images.register(app)
+    lock.register(app)
     trust.register(app)
+    secret.register(app)
     tools.register(app)
+    catalog.register(app)
     client.register(app)
+    profile.register(app)
     run.register(app)
     shell.register(app)
     return app

@@ -65,5 +65,7 @@ def _show_origin(origin: dict[str, Any], output: Output) -> None:
     value = origin["value"]
     output.line(f"{origin['key']}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     output.line(f"  --> {origin['origin']}")
+    for note in origin["notes"]:
+        output.line(f"      {note}")
     if origin["relaxes"]:
         output.line(f"  relaxes the default: {origin['relaxes']}")

@@ -14,7 +14,7 @@ from mcpcompose.cli.words import PROJECT, Said, options, read
 
 _QUIET: Final = frozenset({"-q", "--quiet"})
 _FORMATS: Final = frozenset({"json", "table"})
-_OF_UP: Final = frozenset({"-d", "--detach", "--no-watch"})
+_OF_UP: Final = frozenset({"-d", "--detach", "--locked", "--no-watch"})
 
 
 def begin(arguments: Sequence[str]) -> None:

@@ -31,4 +31,5 @@ def init(
     found = session(context)
     file = write_starter(found.options, force=force)
     found.output.line(str(file))
-    found.output.note("edit it, then start it with `mcp-compose up`")
+    found.output.note("add what an AI client has already with `mcp-compose import cursor`, or edit the file")
+    found.output.note("start it with `mcp-compose up`")

@@ -10,7 +10,7 @@ import typer
 
 from mcpcompose.cli.output import Output, Style
 from mcpcompose.cli.session import Format, FormatOption, session
-from mcpcompose.cli.up import NOT_ISOLATED
+from mcpcompose.cli.up import NOT_ISOLATED, show_withheld
 
 _END = """\
 \b
@@ -23,6 +23,7 @@ Examples:
 _COLOURS: Final[Mapping[str, Style]] = {
     "ready": "green", "failed": "red", "starting": "cyan", "idle": "dim", "stopped": "dim",
 }  # fmt: skip
+_HEALTH: Final[Mapping[str, str]] = {"starting": "its health check has not passed yet", "healthy": "healthy"}
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -48,17 +49,22 @@ def _table(report: Mapping[str, Any], output: Output) -> None:
     now = time.time()
     rows = [
         (
-            server["server"],
+            _called(server),
             server["state"],
             _age(now - server["since"]) if server.get("since") else "-",
             str(server.get("tools") if server.get("tools") is not None else "-"),
             server.get("era") or "-",
             str(server.get("restarts") or 0),
-            server.get("reason") or "",
+            server.get("reason") or _HEALTH.get(server.get("health") or "", ""),
         )
         for server in report["servers"]
     ]
     output.table(("SERVER", "STATE", "SINCE", "TOOLS", "ERA", "RESTARTS", "REASON"), rows, _COLOURS)
+
+
+def _called(server: Mapping[str, Any]) -> str:
+    """A server's name, and what people call it."""
+    return f"{server['server']} ({server['title']})" if server.get("title") else str(server["server"])
 
 
 def _remarks(report: Mapping[str, Any], output: Output) -> None:
@@ -68,6 +74,8 @@ def _remarks(report: Mapping[str, Any], output: Output) -> None:
         output.note(f"\nendpoint  {report['endpoint']}")
     if report["engine"] == "process":
         output.warning(NOT_ISOLATED)
+    for server in report["servers"]:
+        show_withheld(server, output)
     if report["problem"]:
         output.warning("the last change of the file did not take effect; what it said before is served")
         for problem in report["problem"]["problems"]:

@@ -10,6 +10,7 @@ import typer
 
 from mcpcompose.cli.output import Output
 from mcpcompose.cli.session import Format, FormatOption, did_you_mean, session
+from mcpcompose.cli.up import show_withheld
 from mcpcompose.errors import UsageError
 
 _LS_END = "\b\nExamples:\n  mcp-compose tools ls\n  mcp-compose --profile marketing tools ls --format json\n"
@@ -38,6 +39,8 @@ def ls(context: typer.Context, form: FormatOption = Format.TABLE) -> None:
     """List the tools of the profile."""
     found = session(context)
     tools = _tools(context)
+    from mcpcompose.actions.tools import withheld
+
     if form is Format.JSON:
         found.output.json(tools)
         return
@@ -45,6 +48,8 @@ def ls(context: typer.Context, form: FormatOption = Format.TABLE) -> None:
         (str(tool["name"]), _first_sentence(str(tool.get("description") or tool.get("title") or ""))) for tool in tools
     ]
     found.output.table(("TOOL", "DESCRIPTION"), rows)
+    for server in withheld(found.place()):
+        show_withheld(server, found.output)
 
 
 def inspect(context: typer.Context, tool: Annotated[str, typer.Argument(metavar="TOOL")]) -> None:

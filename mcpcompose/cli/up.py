@@ -11,7 +11,7 @@ from mcpcompose.cli.output import Output
 from mcpcompose.cli.plan import UP_TO_DATE, show_plan
 from mcpcompose.cli.progress import Progress
 from mcpcompose.cli.session import Format, FormatOption, Session, session
-from mcpcompose.errors import ApprovalNeeded, CalledOff, GatewayNotRunning
+from mcpcompose.errors import ApprovalNeeded, CalledOff, GatewayNotRunning, LockedStateDiffers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mcpcompose.actions.locate import Place
 
 INTERRUPTED: Final = 130
+SHOWN: Final = 10
 NOT_ISOLATED: Final = "engine `process`: servers run as plain processes of this user and are not isolated from it"
 _END = """\
 \b
@@ -30,6 +31,7 @@ Examples:
   mcp-compose up -d
   mcp-compose up --engine process      without a container engine; servers are not isolated
   mcp-compose up --dry-run             what would be done, and why
+  mcp-compose up -d --locked           refuse whatever differs from mcp-compose.lock
   mcp-compose up -d --trust HASH       approve a form that needs it (see `mcp-compose trust`)
 """
 
@@ -44,6 +46,7 @@ def up(
     detach: Annotated[bool, typer.Option("-d", "--detach", help="Go on in the background.")] = False,
     no_watch: Annotated[bool, typer.Option("--no-watch", help="Do not follow changes of the file.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")] = False,
+    locked: Annotated[bool, typer.Option("--locked", help="Refuse to differ from mcp-compose.lock.")] = False,
     trust: Annotated[
         list[str] | None, typer.Option("--trust", metavar="HASH", help="Approve this form first; can be repeated.")
     ] = None,
@@ -61,23 +64,23 @@ def up(
 
         approve(found.place(), trust)
     if detach:
-        return _detached(found, watch=not no_watch, form=form)
-    return run_in_foreground(found, watch=not no_watch)
+        return _detached(found, watch=not no_watch, form=form, locked=locked)
+    return run_in_foreground(found, watch=not no_watch, locked=locked)
 
 
-def run_in_foreground(found: Session, *, watch: bool, quietly: bool = False) -> int:
+def run_in_foreground(found: Session, *, watch: bool, quietly: bool = False, locked: bool = False) -> int:
     """Be the gateway until somebody ends it, or hand the file to the one that runs."""
     from mcpcompose.actions.up import Wish, hand_over, is_running, stay
 
     place = found.place()
-    wish = Wish(watch=watch, log_to_stderr=quietly)
+    wish = Wish(watch=watch, log_to_stderr=quietly, locked=locked)
     if not quietly and is_running(place):
         # One that is just being taken down takes no file any more; then this is the gateway.
         try:
             with Progress(found.output) as progress:
                 result = _asking(found, place, lambda: hand_over(place, wish, progress.event, start=False))
             found.output.note("a gateway of this project runs already and took the file; see `mcp-compose ps`")
-            return _report(result, found.output)
+            return _report(result, found.output, locked=locked)
         except CalledOff:
             raise
         except GatewayNotRunning:
@@ -86,7 +89,7 @@ def run_in_foreground(found: Session, *, watch: bool, quietly: bool = False) -> 
 
     def serving(result: Mapping[str, Any]) -> None:
         progress.settle()
-        _report(result, found.output)
+        _report(result, found.output, locked=locked)
         if not quietly:
             found.output.note(
                 "Ctrl-C stops the gateway and the servers; containers stay, stopped, until `mcp-compose down`"
@@ -99,11 +102,11 @@ def run_in_foreground(found: Session, *, watch: bool, quietly: bool = False) -> 
     return INTERRUPTED if interrupted else 0
 
 
-def _detached(found: Session, *, watch: bool, form: Format) -> int:
+def _detached(found: Session, *, watch: bool, form: Format, locked: bool) -> int:
     from mcpcompose.actions.up import Wish, hand_over
 
     place = found.place()
-    wish = Wish(watch=watch)
+    wish = Wish(watch=watch, locked=locked)
     try:
         with Progress(found.output) as progress:
             result = _asking(found, place, lambda: hand_over(place, wish, progress.event))
@@ -112,8 +115,8 @@ def _detached(found: Session, *, watch: bool, form: Format) -> int:
         return INTERRUPTED
     if form is Format.JSON:
         found.output.json(result)
-        return 1 if result["failed"] else 0
-    return _report(result, found.output)
+        return _code(result, locked=locked)
+    return _report(result, found.output, locked=locked)
 
 
 def _asking(found: Session, place: Place, attempt: Any) -> Any:
@@ -128,13 +131,34 @@ def _asking(found: Session, place: Place, attempt: Any) -> Any:
                 raise
 
 
-def _report(result: Mapping[str, Any], output: Output) -> int:
+def _report(result: Mapping[str, Any], output: Output, *, locked: bool = False) -> int:
     if result["engine"] == "process":
         output.warning(NOT_ISOLATED)
     if not result["changed"]:
         output.line(UP_TO_DATE)
     for server, reason in result["failed"].items():
         output.warning(f"server `{server}` does not serve: {reason}")
+    for server in result["servers"]:
+        show_withheld(server, output)
     output.line(f"endpoint  {result['endpoint']}")
-    output.note("connect a client: `mcp-compose client config`")
-    return 1 if result["failed"] else 0
+    output.note(
+        "connect a client: `mcp-compose client connect NAME`; `mcp-compose client ls` lists those of this machine"
+    )
+    return _code(result, locked=locked)
+
+
+def _code(result: Mapping[str, Any], *, locked: bool) -> int:
+    if result["failed"]:
+        return 1
+    differs = locked and any(server.get("withheld") for server in result["servers"])
+    return LockedStateDiffers.exit_code if differs else 0
+
+
+def show_withheld(server: Mapping[str, Any], output: Output) -> None:
+    """Say what of a server clients do not see because the lock does not hold it."""
+    if found := server.get("withheld"):
+        said = [f"{one['kind']}{' `' + one['name'] + '`' if one['name'] else ''} ({one['why']})" for one in found]
+        more = f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+        output.warning(f"server `{server['server']}` is not as locked, withheld: {', '.join(said[:SHOWN])}{more}")
+        is_new = found[0]["why"] == "is not in the lock"
+        output.hint(f"accept it with `mcp-compose lock{'' if is_new else ' --accept ' + server['server']}`")

@@ -85,7 +85,7 @@ def plain(node: Node, shape: Shape, path: Path) -> Any:
 def _is_text(path: Path) -> bool:
     if len(path) <= 2 or path[0] != "servers":  # noqa: PLR2004  servers, name
         return False
-    return path[2] in TEXTS or path[2:4] == ("build", "args")
+    return path[2] in TEXTS or path[2:4] in {("build", "args"), ("healthcheck", "test")}
 
 
 def _is_empty(node: Node) -> bool:

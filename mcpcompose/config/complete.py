@@ -7,7 +7,7 @@ Reads the files that `env_file` names, and nothing else.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mcpcompose.config.include import absolute
@@ -28,7 +28,12 @@ class Completion:
     """
 
     def __init__(
-        self, tree: Map, variables: Mapping[str, str], home: Path, made_of: Mapping[str, tuple[str, ...]]
+        self,
+        tree: Map,
+        variables: Mapping[str, str],
+        home: Path,
+        made_of: Mapping[str, tuple[str, ...]],
+        base_of: Callable[[Path], Path] = lambda file: file.parent,
     ) -> None:
         self.values: dict[str, str] = {}
         self.made_of = dict(made_of)
@@ -38,6 +43,7 @@ class Completion:
         self._tree = tree
         self._variables = variables
         self._home = home
+        self._base_of = base_of
         self._dotenvs: dict[Path, dict[str, str]] = {}
         self._made: dict[Path, dict[str, tuple[str, ...]]] = {}
 
@@ -62,14 +68,14 @@ class Completion:
 
     def secret(self, name: str, sources: tuple[SecretSource, ...]) -> tuple[SecretSource, ...]:
         """*sources* with absolute paths."""
-        return tuple(self._source(("secrets", name), source) for source in sources)
+        return tuple(self._source(("secrets", name, index), source) for index, source in enumerate(sources))
 
     def _source(self, path: TreePath, source: SecretSource) -> SecretSource:
         match source:
             case FileSource(file=file):
-                return FileSource(file=self._absolute((*path, 0, "file"), file))
+                return FileSource(file=self._absolute((*path, "file"), file))
             case DotenvSource(dotenv=dotenv):
-                file = self._absolute((*path, 0, "dotenv", "file"), dotenv.file)
+                file = self._absolute((*path, "dotenv", "file"), dotenv.file)
                 return DotenvSource(dotenv=dotenv.model_copy(update={"file": file}))
             case _:
                 return source
@@ -84,7 +90,7 @@ class Completion:
     def _absolute(self, path: TreePath, text: str) -> str:
         """*text* relative to the file that holds it."""
         position = value_position(self._tree, path)
-        directory = position.file.parent if position else Path.cwd()
+        directory = self._base_of(position.file) if position else Path.cwd()
         return str(absolute(text, directory, self._home))
 
     def _environment(self, name: str, server: Server, files: object) -> Mapping[str, str | None]:

@@ -49,13 +49,14 @@ def _is_incomplete(name: str, server: Server, tree: Map) -> bool:
 
 def _settings(server: Server, directory: Path) -> Iterator[tuple[TreePath, InstanceSpec]]:
     """Each setting alone, as a launch that has only this one, with its place in the server."""
-    for key, hardening in (
-        ("privileged", Hardening(privileged=server.privileged)),
-        ("pid", Hardening(pid_host=server.pid == "host")),
-        ("ipc", Hardening(ipc_host=server.ipc == "host")),
-        ("userns_mode", Hardening(userns_host=server.userns_mode == "host")),
+    for key, is_said, hardening in (
+        ("privileged", server.privileged, Hardening(privileged=True)),
+        ("pid", server.pid == "host", Hardening(pid_host=True)),
+        ("ipc", server.ipc == "host", Hardening(ipc_host=True)),
+        ("userns_mode", server.userns_mode == "host", Hardening(userns_host=True)),
     ):
-        yield (key,), replace(_PLAIN, hardening=hardening)
+        if is_said:
+            yield (key,), replace(_PLAIN, hardening=hardening)
     for index, capability in enumerate(server.cap_add):
         yield ("cap_add", index), replace(_PLAIN, hardening=Hardening(cap_add=(capability,)))
     for index, device in enumerate(server.devices):

@@ -7,7 +7,6 @@ bytes are, the outcome is a tree or a list of problems, quickly.
 
 from __future__ import annotations
 
-import io
 import re
 import stat
 from collections.abc import Iterator
@@ -68,11 +67,11 @@ def read(file: Path) -> bytes:
     return content
 
 
-def parse(file: Path, content: bytes) -> tuple[Node | None, tuple[Problem, ...]]:
-    """The tree of *content*, None if it is empty or cannot be read, and all that is wrong with it."""
+def parse(file: Path, content: bytes, most: int = MAX_NODES) -> tuple[Node | None, tuple[Problem, ...]]:
+    """The tree of *content*, None if it is empty or cannot be read, and all that is wrong with it; *most* values."""
     try:
         text = _text(file, content)
-        return _compose(file, text)
+        return _compose(file, text, most)
     except FileProblems as error:
         return None, error.problems
     except MarkedYAMLError as error:
@@ -81,7 +80,7 @@ def parse(file: Path, content: bytes) -> tuple[Node | None, tuple[Problem, ...]]
         return None, (Problem(f"this is not YAML: {error}".splitlines()[0], Position(file, 1, 1)),)
 
 
-def _compose(file: Path, text: str) -> tuple[Node | None, tuple[Problem, ...]]:
+def _compose(file: Path, text: str, most: int) -> tuple[Node | None, tuple[Problem, ...]]:
     """
     The tree of *text*; read again by the slow scanner where the fast one is wrong.
 
@@ -89,12 +88,12 @@ def _compose(file: Path, text: str) -> tuple[Node | None, tuple[Problem, ...]]:
     which is right since YAML 1.2 (section 7.3.3).
     """
     try:
-        composer = _Composer(file, text)
+        composer = _Composer(file, text, most)
         return composer.document(), tuple(composer.problems)
     except MarkedYAMLError as error:
         if "found unexpected ':'" not in str(error.problem) or len(text) > MAX_SLOW:
             raise
-    composer = _Composer(file, text, pure=True)
+    composer = _Composer(file, text, most, pure=True)
     return composer.document(), tuple(composer.problems)
 
 
@@ -151,12 +150,12 @@ def _syntax_problem(file: Path, text: str, error: MarkedYAMLError) -> Problem:
 class _Composer:
     """Builds nodes from the parser's events; *problems* are those that do not stop it."""
 
-    def __init__(self, file: Path, text: str, *, pure: bool = False) -> None:
+    def __init__(self, file: Path, text: str, most: int, *, pure: bool = False) -> None:
         self.problems: list[Problem] = []
         self._file = file
         self._events: Iterator[Any] = YAML(typ="safe", pure=pure).parse(text)
         self._anchors: dict[str, Node | None] = {}
-        self._budget = MAX_NODES
+        self._most = self._budget = most
 
     def document(self) -> Node | None:
         """The one document of the stream."""
@@ -179,7 +178,7 @@ class _Composer:
     def _spend(self, amount: int, event: Any) -> None:
         self._budget -= amount
         if self._budget < 0:
-            self._stop(f"the file has more than {MAX_NODES} values once its aliases are expanded", event)
+            self._stop(f"the file has more than {self._most} values once its aliases are expanded", event)
 
     def _node(self, event: Any, depth: int) -> Node:
         if depth > MAX_DEPTH:
@@ -283,13 +282,3 @@ def resolve(text: str) -> str | float | bool | None:
     if _FLOAT.fullmatch(text) or _SPECIAL.fullmatch(text):
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text
-
-
-def dump(value: Any) -> str:
-    """*value* (mappings, lists and scalars) as YAML in block style, in its order."""
-    writer = YAML(typ="safe", pure=True)
-    writer.default_flow_style = False
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel's own default is wrongly typed
-    text = io.StringIO()
-    writer.dump(value, text)
-    return text.getvalue()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 _PLAIN: Final = re.compile(
@@ -23,47 +23,49 @@ _EXPONENT: Final = re.compile(r"\.[0-9]")
 
 def emit(value: Any) -> str:
     """*value* (mappings with text keys, lists and scalars) as YAML, in its order."""
+    out: list[str] = []
     if isinstance(value, Mapping) and value:
-        return "".join(_mapping(value, ""))
-    if _is_list(value) and value:
-        return "".join(_sequence(value, ""))
-    return f"{_scalar(value)}\n"
+        _mapping(out, value, "")
+    elif _is_list(value) and value:
+        _sequence(out, value, "")
+    else:
+        return f"{_scalar(value)}\n"
+    return "".join(out)
 
 
-def _mapping(value: Mapping[str, Any], indent: str, first: str | None = None) -> Iterator[str]:
+def _mapping(out: list[str], value: Mapping[str, Any], indent: str, first: str | None = None) -> None:
     """One line or more for each key; *first* stands before the first one instead of *indent*."""
     for key, inner in value.items():
-        yield f"{indent if first is None else first}{_text(str(key))}:"
+        out.append(f"{indent if first is None else first}{_text(str(key))}:")
         first = None
-        yield from _inner(inner, indent, _sequence)
+        if _is_list(inner) and inner:
+            out.append("\n")
+            _sequence(out, inner, indent)
+        else:
+            _inner(out, inner, indent)
 
 
-def _sequence(value: Sequence[Any], indent: str) -> Iterator[str]:
+def _sequence(out: list[str], value: Sequence[Any], indent: str) -> None:
     for inner in value:
         if isinstance(inner, Mapping) and inner:
-            yield from _mapping(inner, f"{indent}  ", f"{indent}- ")
+            _mapping(out, inner, f"{indent}  ", f"{indent}- ")
+        elif _is_list(inner) and inner:
+            out.append(f"{indent}-\n")
+            _sequence(out, inner, f"{indent}  ")  # a list in a list stands deeper than what it is in
         else:
-            yield f"{indent}-"
-            yield from _inner(inner, indent, _nested)
+            out.append(f"{indent}-")
+            _inner(out, inner, indent)
 
 
-def _nested(value: Sequence[Any], indent: str) -> Iterator[str]:
-    """A list in a list stands deeper than what it is in."""
-    return _sequence(value, f"{indent}  ")
-
-
-def _inner(value: Any, indent: str, sequence: Any) -> Iterator[str]:
-    """What stands after a key or a dash."""
+def _inner(out: list[str], value: Any, indent: str) -> None:
+    """What stands after a key or a dash, and is no list with something in it."""
     if isinstance(value, Mapping) and value:
-        yield "\n"
-        yield from _mapping(value, f"{indent}  ")
-    elif _is_list(value) and value:
-        yield "\n"
-        yield from sequence(value, indent)
+        out.append("\n")
+        _mapping(out, value, f"{indent}  ")
     elif isinstance(value, str) and "\n" in value:
-        yield _lines(value, f"{indent}  ")
+        out.append(_lines(value, f"{indent}  "))
     else:
-        yield f" {_scalar(value)}\n"
+        out.append(f" {_scalar(value)}\n")
 
 
 def _lines(text: str, indent: str) -> str:
@@ -120,4 +122,4 @@ def _is_plain(text: str) -> bool:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    return isinstance(value, (list, tuple))

@@ -19,7 +19,7 @@ _CONTAINER: Final = frozenset(
     {
         "entrypoint", "runner", "network", "volumes", "tmpfs", "read_only", "user", "cpus", "mem_limit", "pids_limit",
         "shm_size", "extra_hosts", "dns", "platform", "pull_policy", "labels", "init", "privileged", "cap_add",
-        "devices", "security_opt", "pid", "ipc", "userns_mode", "unsafe",
+        "devices", "security_opt", "pid", "ipc", "userns_mode", "unsafe", "healthcheck",
     }
 )  # fmt: skip
 """Keys that only mean something for a container."""
@@ -31,7 +31,7 @@ _LAUNCHED: Final = frozenset(
 )  # fmt: skip
 """Keys that only mean something for what is started here."""
 
-_UNFIT: Final[dict[str, frozenset[str]]] = {
+UNFIT: Final[dict[str, frozenset[str]]] = {
     "image": frozenset({"args", "runner", "headers"}),
     "build": frozenset({"args", "runner", "headers", "pull_policy"}),
     "package": frozenset({"entrypoint", "headers"}),
@@ -40,12 +40,14 @@ _UNFIT: Final[dict[str, frozenset[str]]] = {
 }
 """Keys that do not fit a kind of server."""
 
-_INSTEAD: Final[dict[tuple[str, str], str]] = {
+INSTEAD: Final[dict[tuple[str, str], str]] = {
     ("image", "args"): "the container's arguments are `command`",
     ("build", "args"): "the container's arguments are `command`; build arguments are `build: {args: …}`",
     ("package", "entrypoint"): "the program to run instead of the package's own is `command`",
     ("process", "command"): "write the whole command in `process`",
     ("process", "args"): "write the whole command in `process`",
+    ("process", "healthcheck"): "a container has one; a process that ends is started again as `restart` says",
+    ("url", "healthcheck"): "a remote server that does not answer is asked again by itself",
     ("url", "secrets"): "write `${secret:name}` in `headers`",
     ("url", "scope"): "every session of a client has one of its own with a remote server",
     ("url", "environment"): "write `${secret:name}` or `${VARIABLE}` in `headers` or `url`",
@@ -53,12 +55,11 @@ _INSTEAD: Final[dict[tuple[str, str], str]] = {
 _WAYS_OUT: Final = "use `package`, `process` or `url`, or run it with `--engine docker`"
 
 _CLAUSE: Final = r"(?:===?|~=|!=|<=|>=|<|>)[A-Za-z0-9][A-Za-z0-9.*+!_-]*"
-_PYPI: Final = re.compile(
-    rf"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]+\])?(?:{_CLAUSE}(?:,{_CLAUSE})*)?"
-)
+PYPI: Final = rf"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:\[[A-Za-z0-9._, -]+\])?(?:{_CLAUSE}(?:,{_CLAUSE})*)?"
 _NPM_NAME: Final = r"[a-z0-9~][a-z0-9._~-]*"
-_NPM: Final = re.compile(rf"(?:@{_NPM_NAME}/)?{_NPM_NAME}(?:@[\^~<>=]*[A-Za-z0-9][A-Za-z0-9.+*_-]*)?")
-_PACKAGES: Final = {"pypi": (_PYPI, "pypi:name==1.2.3"), "npm": (_NPM, "npm:name@1.2.3")}
+NPM: Final = rf"(?:@{_NPM_NAME}/)?{_NPM_NAME}(?:@[\^~<>=]*[A-Za-z0-9][A-Za-z0-9.+*_-]*)?"
+"""How packages are written, without the name of their index."""
+_PACKAGES: Final = {"pypi": (re.compile(PYPI), "pypi:name==1.2.3"), "npm": (re.compile(NPM), "npm:name@1.2.3")}
 
 
 def check_fit(name: str, server: Server, tree: Map, engine: EngineKind) -> Iterator[Problem]:
@@ -66,11 +67,11 @@ def check_fit(name: str, server: Server, tree: Map, engine: EngineKind) -> Itera
     path: Path = ("servers", name)
     kind = next(key for key in SOURCES if getattr(server, key) is not None)
     given = server.model_fields_set
-    unfit = _UNFIT[kind] & given
+    unfit = UNFIT[kind] & given
     for key in sorted(unfit):
         article = "an" if kind == "image" else "a"
         message = f"`{key}` does not fit {article} `{kind}`"
-        yield Problem(message, key_position(tree, (*path, key)), _INSTEAD.get((kind, key)))
+        yield Problem(message, key_position(tree, (*path, key)), INSTEAD.get((kind, key)))
     if engine == "process":
         yield from _process_engine(name, kind, server, tree, unfit)
     else:
@@ -86,6 +87,9 @@ def _instances(server: Server, tree: Map, path: Path, *, on_host: bool) -> Itera
     if server.scope == "shared" and "instances" in server.model_fields_set:
         message = "`instances` has no effect with `scope: shared`"
         yield Problem(message, key_position(tree, (*path, "instances")), "write `scope: session`, `client` or `call`")
+    if server.scope != "shared" and server.healthcheck is not None and server.healthcheck.command is not None:
+        message = f"`healthcheck` does not fit `scope: {server.scope}`: it is about the one instance that all share"
+        yield Problem(message, key_position(tree, (*path, "healthcheck")), "use `scope: shared`, or `idle_timeout`")
     if server.scope != "shared" and server.http is not None and (on_host or server.network == "host"):
         message = f"`scope: {server.scope}` does not fit a server that listens at a port of the host"
         hint = "use `scope: shared`, the stdio transport, or a container with a network of its own"

@@ -9,27 +9,37 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from mcpcompose.config.approved import unapproved_secrets, unapproved_servers, unpinned_images
 from mcpcompose.config.bind import Bound, bind
+from mcpcompose.config.catalog_paths import replaced_paths, uses_catalogs
 from mcpcompose.config.check import check
 from mcpcompose.config.complete import Completion, narrowed, with_default
 from mcpcompose.config.dangers import dangerous
-from mcpcompose.config.include import Documents
+from mcpcompose.config.include import Documents, absolute
 from mcpcompose.config.interpolate import Interpolation, is_deferred
+from mcpcompose.config.lockfile import lock_of
+from mcpcompose.config.machine import Machine
 from mcpcompose.config.merge import clean, merge
-from mcpcompose.config.printed import Origin, origin, printable
+from mcpcompose.config.origin import History, Origin, origin
+from mcpcompose.config.policy import Rules, rules_of
+from mcpcompose.config.printed import printable
 from mcpcompose.config.refuse import refuse
 from mcpcompose.config.tree import Map, Node, Scalar, Seq, pairs, value_position
 from mcpcompose.config.tree import Path as TreePath
 from mcpcompose.config.variables import Variables, read_dotenv
-from mcpcompose.config.wording import closest
+from mcpcompose.config.wording import closest, in_order
 from mcpcompose.errors import FileProblems, Position, Problem, UsageError
 from mcpcompose.spec.project import ComposeFile, EngineKind, Project, Provenance
 from mcpcompose.spec.server import Server
 from mcpcompose.spec.template import references
+
+if TYPE_CHECKING:
+    from mcpcompose.catalog.kept import Location
+    from mcpcompose.catalog.source import Local
 
 FILE_NAMES: Final = ("mcp-compose.yaml", "mcp-compose.yml")
 _PROJECT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -47,6 +57,14 @@ class Request:
     env_files: tuple[Path, ...] = ()
     engine: str | None = None
     profile: str | None = None
+    lock: str | None = None
+    """Takes the place of the lock file's content."""
+    locked: bool = False
+    """Nothing may differ from the lock."""
+    machine: Machine = field(default_factory=Machine)
+    """Where the machine's policy is."""
+    fetch: bool = False
+    """Fetch catalogs that were never fetched; the others are taken as they were when they were fetched last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +75,7 @@ class Loaded:
     variables: Variables
     tree: Node = field(repr=False)
     files: tuple[Path, ...]
+    history: History = field(default_factory=History, repr=False)
 
     def printable(self, *, defaults: bool = False) -> dict[str, Any]:
         """The resolved file for `config`: references as written, with *defaults* everything left unsaid too."""
@@ -64,7 +83,7 @@ class Loaded:
 
     def origin(self, key: str) -> Origin:
         """Where the value at the dotted *key* came from. Raises `UsageError` for a key that does not exist."""
-        return origin(self.project, self.tree, key)
+        return origin(self.project, self.tree, key, self.history)
 
     def position(self, path: TreePath) -> Position | None:
         """Where the value at *path* stands in the files."""
@@ -89,15 +108,42 @@ def load(request: Request) -> Loaded:
     seen: dict[Path, None] = dict.fromkeys(files)
     problems: list[Problem] = []
     made_of: dict[str, tuple[str, ...]] = {}
-    variables = _variables(request, files[0].parent, seen, problems, made_of)
-    documents = Documents(variables, request.home)
-    tree = _merged(documents, files)
+    variables, brought = _variables(request, files[0].parent, seen, problems, made_of)
+    documents = Documents(variables, request.home, made_of)
+    tree, replaced = _merged(documents, files)
     seen.update(documents.files)
     problems.extend(documents.problems)
-    loaded = _Build(request, files[0].parent, variables, seen, problems, made_of).loaded(tree) if tree else None
+    build = _Build(request, files[0].parent, documents, seen, problems, made_of, replaced)
+    loaded = build.loaded(tree, _history(request, documents, files, brought)) if tree else None
+    lock = lock_of(files[0].parent, request.lock, seen, problems, strict=request.locked)
     if problems or loaded is None:
-        raise FileProblems(_in_order(problems, tuple(seen)), files=tuple(seen))
-    return loaded
+        raise FileProblems(in_order(problems, tuple(seen)), files=tuple(seen))
+    project = loaded.project.model_copy(update={"lock": lock})
+    return replace(loaded, project=project, files=tuple(seen))
+
+
+def catalogs_of(request: Request) -> Mapping[str, Local | Location]:
+    """
+    Where the catalogs are that the files declare, and those of the machine's policy, whatever else is wrong.
+
+    Raises `FileProblems` when the files or what they say of catalogs cannot be read; `UsageError`.
+    """
+    from mcpcompose.config.catalogs import declared  # noqa: PLC0415  only with catalogs
+
+    files = tuple(absolute_file(request.directory, file) for file in request.files) or (find_file(request.directory),)
+    seen: dict[Path, None] = dict.fromkeys(files)
+    problems: list[Problem] = []
+    variables, _ = _variables(request, files[0].parent, seen, problems, {})
+    documents = Documents(variables, request.home)
+    tree, _ = _merged(documents, files)
+    problems.extend(documents.problems)
+    found: Mapping[str, Local | Location] = {}
+    if tree is not None:
+        build = _Build(request, files[0].parent, documents, seen, problems, {})
+        found = declared(build.rules().applied(tree, problems), request, documents.base_of, problems)
+    if problems:
+        raise FileProblems(in_order(problems, tuple(seen)), files=tuple(seen))
+    return found
 
 
 def absolute_file(directory: Path, file: Path) -> Path:
@@ -111,7 +157,9 @@ def _variables(
     seen: dict[Path, None],
     problems: list[Problem],
     made_of: dict[str, tuple[str, ...]],
-) -> Variables:
+) -> tuple[Variables, dict[str, Path]]:
+    """All variables, and which file gave those that do not come from the environment."""
+    brought: dict[str, Path] = {}
     layers: list[Mapping[str, str]] = []
     chosen = [absolute_file(request.directory, file) for file in request.env_files]
     for file in chosen or [project / ".env"]:
@@ -122,23 +170,48 @@ def _variables(
             continue
         try:
             layers.insert(0, read_dotenv(file, Variables(request.environ, *layers), made_of))
+            brought.update(dict.fromkeys(layers[0], file))
         except FileProblems as error:
             problems.extend(error.problems)
-    return Variables(request.environ, *layers)
+    return Variables(request.environ, *layers), brought
 
 
-def _merged(documents: Documents, files: Iterable[Path]) -> Map | None:
-    """All files in one tree, later ones on top; None when one could not be read at all."""
+def _history(request: Request, documents: Documents, files: tuple[Path, ...], brought: Mapping[str, Path]) -> History:
+    chosen: dict[str, str] = {}
+    for key, said, option in (
+        ("engine", request.engine or request.environ.get("MCP_COMPOSE_ENGINE"), "MCP_COMPOSE_ENGINE"),
+        ("name", request.project_name, "MCP_COMPOSE_PROJECT_NAME"),
+    ):
+        if said:
+            is_variable = request.environ.get(option) == said
+            flag = "--engine" if key == "engine" else "--project-name"
+            chosen[key] = f"environment variable {option}" if is_variable else f"option {flag}"
+    return History(
+        files=files,
+        included=documents.included,
+        grounds=documents.extensions.grounds,
+        brought={**documents.brought, **brought},
+        environ=request.environ,
+        chosen=chosen,
+    )
+
+
+def _merged(documents: Documents, files: Iterable[Path]) -> tuple[Map | None, frozenset[TreePath]]:
+    """
+    All files in one tree, later ones on top; None when one could not be read at all.
+
+    With it, where servers from a catalog say `!reset` or `!override`.
+    """
     trees = [documents.tree(file) for file in files]
     merged: Node | None = None
     for tree in trees:
         if tree is None:
-            return None
+            return None, frozenset()
         merged = tree if merged is None else merge(merged, tree)
     if not isinstance(merged, Map):
-        return None
+        return None, frozenset()
     cleaned = clean(merged)
-    return cleaned if isinstance(cleaned, Map) else merged.with_entries({})
+    return (cleaned if isinstance(cleaned, Map) else merged.with_entries({})), replaced_paths(merged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +220,28 @@ class _Build:
 
     request: Request
     directory: Path
-    variables: Variables
+    documents: Documents
     seen: dict[Path, None]
     problems: list[Problem]
     made_of: dict[str, tuple[str, ...]]
+    replaced: frozenset[TreePath] = frozenset()
     real: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
-    def loaded(self, merged: Map) -> Loaded | None:
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Those of the project and of what it includes."""
+        return self.documents.variables
+
+    def loaded(self, merged: Map, history: History) -> Loaded | None:
         """The whole of it; None when there are problems."""
+        rules = self.rules()
         interpolation = Interpolation(self.variables)
-        tree = interpolation.tree(merged)
+        written = rules.applied(merged, self.problems)
+        tree = interpolation.tree(written)
         self.problems.extend(interpolation.problems)
+        self.problems.extend(unapproved_servers(rules.policy, tree, self.replaced))
+        tree = self._from_catalogs(tree, written, rules)
         kept, refused = refuse(tree)
         self.problems.extend(refused)
         bound = bind(kept, self.variables, quiet=_source_elsewhere(tree))
@@ -166,14 +250,37 @@ class _Build:
         engine = _engine(self.request, bound)
         self.problems.extend(check(file, tree, engine, self.variables))
         self.problems.extend(self._dangers(file, tree, engine))
+        self.problems.extend(unpinned_images(rules.policy, file, tree, engine))
         self.problems[:] = map(interpolation.as_written, self.problems)
         if self.problems:
             return None
-        project = self._project(file, engine, tree)
-        return Loaded(project, Variables(values, self.variables), tree, tuple(self.seen))
+        project = rules.on(self._project(file, engine, tree))
+        return Loaded(project, Variables(values, self.variables), tree, tuple(self.seen), history)
+
+    def _from_catalogs(self, tree: Map, written: Map, rules: Rules) -> Map:
+        """*tree* with the servers that come from catalogs."""
+        if not uses_catalogs(tree):
+            return tree
+        from mcpcompose.config.catalogs import resolve  # noqa: PLC0415  only with catalogs
+
+        seen, problems, judge = self.seen, self.problems, unapproved_secrets(rules.policy)
+        base_of, digests = self.documents.base_of, self.digests
+        return resolve(tree, written, self.request, base_of, self.replaced, seen, problems, judge, digests)
+
+    def rules(self) -> Rules:
+        """All policies together, those of the files and the machine's."""
+        documents, home = self.documents, self.request.home
+        rules = rules_of(
+            documents.policies,
+            self.request.machine,
+            lambda text, file: absolute(text, documents.base_of(file), home),
+            self.problems,
+        )
+        self.seen.update(dict.fromkeys(rules.files))
+        return rules
 
     def _completed(self, file: ComposeFile, tree: Map) -> tuple[ComposeFile, dict[str, str]]:
-        completion = Completion(tree, self.variables, self.request.home, self.made_of)
+        completion = Completion(tree, self.variables, self.request.home, self.made_of, self.documents.base_of)
         servers = {name: completion.server(name, server) for name, server in file.servers.items()}
         secrets = {name: completion.secret(name, sources) for name, sources in file.secrets.items()}
         self.seen.update(completion.files)
@@ -208,13 +315,16 @@ class _Build:
 
     def _provenance(self, tree: Map) -> Provenance:
         environ = self.request.environ
-        dotenv = Path(os.path.realpath(self.directory / ".env"))
-        is_outside = not dotenv.is_relative_to(os.path.realpath(self.directory))
+        dotenv, inside = Path(os.path.realpath(self.directory / ".env")), os.path.realpath(self.directory)
+        is_outside = not dotenv.is_relative_to(inside)
+        others = (Path(os.path.realpath(file)) for file in self.documents.env_files)
         return Provenance(
             written=dict(_written(tree, ())),
             real=self.real,
+            catalog_digests=self.digests,
             made_of={name: of for name, of in self.made_of.items() if of and name not in environ},
             dotenv=dotenv if is_outside and not self.request.env_files and dotenv.is_file() else None,
+            include_env=tuple(sorted({file for file in others if not file.is_relative_to(inside)})),
         )
 
 
@@ -283,14 +393,3 @@ def _known_profile(name: str, profiles: Mapping[str, object]) -> None:
         close = closest(name, profiles)
         hint = f"did you mean `{close}`?" if close else "profiles are: " + ", ".join(f"`{one}`" for one in profiles)
         raise UsageError(f"there is no profile `{name}`", hint=hint)
-
-
-def _in_order(problems: Iterable[Problem], files: tuple[Path, ...]) -> tuple[Problem, ...]:
-    """In the order of the files, then of their lines; each once."""
-    rank = {file: index for index, file in enumerate(files)}
-
-    def place(problem: Problem) -> tuple[int, int, int]:
-        position = problem.position
-        return (rank.get(position.file, len(rank)), position.line, position.column) if position else (-1, 0, 0)
-
-    return tuple(sorted(dict.fromkeys(problems), key=place))

@@ -22,7 +22,7 @@ _KEYED: Final = {"volumes": "target", "secrets": "source", "devices": None}
 
 def merge(base: Node, over: Node, path: Path = ()) -> Node:
     """*over* on top of *base*."""
-    if over.tag == OVERRIDE or (len(path) == 2 and path[0] == "secrets"):  # noqa: PLR2004  one secret's source
+    if over.tag == OVERRIDE or (len(path) == 2 and path[0] in {"secrets", "catalogs"}):  # noqa: PLR2004  one source
         return over
     if _is_server_key(path, _MAPPINGS):
         base, over = _as_map(base), _as_map(over)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from mcpcompose.spec.project import ComposeFile
+from mcpcompose.config.schema_text import described, written
 
 _HEAD: Final = """\
 # The file, key by key
@@ -23,7 +23,7 @@ _TITLES: Final = {"ComposeFile": "Top level", "Server": "A server", "Profile": "
 
 def reference() -> str:
     """The page, as Markdown."""
-    schema = ComposeFile.model_json_schema(by_alias=True, mode="validation")
+    schema = described()
     definitions: dict[str, Any] = schema.pop("$defs")
     parts = [_HEAD, _section("ComposeFile", schema)]
     done: set[str] = set()
@@ -48,7 +48,7 @@ def _section(name: str, schema: dict[str, Any]) -> str:
 
 
 def _default(field: dict[str, Any]) -> str:
-    value = field.get("default")
+    value = written(field.get("default"), field)
     return "" if value in (None, [], {}, ()) or isinstance(value, dict) else f"`{json.dumps(value)}`"
 
 

@@ -15,30 +15,17 @@ Pattern = tuple[str, ...]
 Found = TypeVar("Found")
 
 NOT_YET: Final[dict[Pattern, str]] = {
-    ("catalogs",): "servers from a catalog",
-    ("policy",): "rules for what a project may use",
     ("interceptors",): "code around requests",
     ("models",): "local models",
     ("gateway", "auth", "jwt"): "JWT authentication",
-    ("servers", "*", "from"): "servers from a catalog",
-    ("servers", "*", "config"): "a catalog entry's configuration",
-    ("servers", "*", "title"): "another name for people",
-    ("servers", "*", "extends"): "one server made from another",
-    ("servers", "*", "healthcheck"): "health checks",
     ("servers", "*", "auth"): "OAuth",
-    ("servers", "*", "tools", "override"): "overriding tool descriptions",
     ("servers", "*", "network", "allow"): "an egress allow-list",
-    ("secrets", "*", "keyring"): "the keyring",
-    ("secrets", "*", "*", "keyring"): "the keyring",
 }
 """Keys whose effect is not built yet, with what to call it."""
 
 _WAYS_ROUND: Final[dict[Pattern, str]] = {
     ("servers", "*", "network", "allow"): "until then `none`, `isolated` or `open`",
-    ("servers", "*", "from"): "until then write its `image`, `package` or `url` here",
     ("servers", "*", "auth"): "until then a token in `headers`, as `${secret:name}`",
-    ("secrets", "*", "keyring"): "until then `environment`, `file`, `dotenv` or `command`",
-    ("secrets", "*", "*", "keyring"): "until then `environment`, `file`, `dotenv` or `command`",
     ("gateway", "auth", "jwt"): "until then `token`",
 }
 
@@ -125,8 +112,6 @@ def _without(node: Node, path: Path, problems: list[Problem]) -> Node | None:
     if isinstance(node, Scalar):
         return node
     if isinstance(node, Seq):
-        if len(path) == 2 and path[0] == "secrets":  # noqa: PLR2004  secrets, name
-            node = _first_source(node, path, problems)
         items = [_without(item, (*path, i), problems) for i, item in enumerate(node.items)]
         kept = tuple(item for item in items if item is not None)
         return Seq(kept, node.position) if kept or not items else None
@@ -158,11 +143,3 @@ def _lookup(table: dict[Pattern, Found], path: Path) -> Found | None:
     named = path[0] in ("servers", "secrets") if path else False
     pattern = tuple("*" if isinstance(key, int) or (i == 1 and named) else key for i, key in enumerate(path))
     return table.get(pattern)
-
-
-def _first_source(node: Seq, path: Path, problems: list[Problem]) -> Seq:
-    if len(node.items) < 2:  # noqa: PLR2004  one source is what works
-        return node
-    message = f"several sources of a secret (`{path[-1]}`) are not supported yet"
-    problems.append(Problem(message, node.items[1].position, "until then name one source"))
-    return Seq(node.items[:1], node.position)

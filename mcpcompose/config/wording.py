@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from pathlib import Path as FilePath
 from typing import Final
 
 from pydantic_core import ErrorDetails
 
 from mcpcompose.config.tree import Map, Node, Path, Scalar, Seq
+from mcpcompose.errors import Problem
 from mcpcompose.spec.secret import PROVIDERS
 
 
@@ -19,6 +21,17 @@ def message(detail: ErrorDetails, path: Path, node: Node | None) -> tuple[str, s
         return f"{_name(path)} must be text, not `{_shown(node)}`", "put it in quotes"
     wording = _WORDINGS.get(kind, _as_pydantic_says)
     return wording(detail, path, node), None
+
+
+def in_order(problems: Iterable[Problem], files: tuple[FilePath, ...]) -> tuple[Problem, ...]:
+    """In the order of the files, then of their lines; each once."""
+    rank = {file: index for index, file in enumerate(files)}
+
+    def place(problem: Problem) -> tuple[int, int, int]:
+        position = problem.position
+        return (rank.get(position.file, len(rank)), position.line, position.column) if position else (-1, 0, 0)
+
+    return tuple(sorted(dict.fromkeys(problems), key=place))
 
 
 def last_key(path: Path) -> str:
@@ -73,6 +86,9 @@ _PATTERNS: Final = {
     ("volumes", "target"): "an absolute path inside the container",
     ("secrets", "target"): "the name of a file below `/run/secrets`",
     ("secrets", "env"): "a variable's name",
+    ("secrets", "keyring"): "letters, digits and `_.@:/-`, at most 200",
+    ("secrets", "docker"): "a secret's name: letters, digits and `_.-`, at most 128",
+    ("secrets", "podman"): "a secret's name: letters, digits and `_.-`, at most 128",
     ("name", "name"): "lower-case letters, digits, `-` and `_`, at most 63, beginning with a letter or digit",
 }
 """What the patterns of the models mean, by section and key."""
@@ -116,7 +132,8 @@ def _no_source(_detail: ErrorDetails, path: Path, node: Node | None) -> str:
     for key in node.entries if isinstance(node, Map) else ():
         if close := closest(key, PROVIDERS):
             return f"unknown key `{key}`, did you mean `{close}`?"
-    return f"{_name(path)} must say where the value comes from: `environment`, `file`, `dotenv` or `command`"
+    known = ", ".join(f"`{key}`" for key in PROVIDERS[:-1])
+    return f"{_name(path)} must say where the value comes from: {known} or `{PROVIDERS[-1]}`"
 
 
 def _empty(_detail: ErrorDetails, path: Path, _node: Node | None) -> str:
@@ -125,6 +142,10 @@ def _empty(_detail: ErrorDetails, path: Path, _node: Node | None) -> str:
 
 def _too_many(detail: ErrorDetails, path: Path, _node: Node | None) -> str:
     return f"{_name(path)} has too many items; {detail['ctx']['max_length']} at most"
+
+
+def _too_long(detail: ErrorDetails, path: Path, _node: Node | None) -> str:
+    return f"{_name(path)} must have at most {detail['ctx']['max_length']} characters"
 
 
 def _as_pydantic_says(detail: ErrorDetails, path: Path, _node: Node | None) -> str:
@@ -155,6 +176,7 @@ _WORDINGS: Final[dict[str, Callable[[ErrorDetails, Path, Node | None], str]]] = 
     **dict.fromkeys(_TYPES, _wrong_type),
     **dict.fromkeys(("greater_than_equal", "greater_than", "less_than_equal", "less_than"), _out_of_bounds),
     **dict.fromkeys(("string_too_short", "too_short"), _empty),
+    "string_too_long": _too_long,
     **dict.fromkeys(("union_tag_not_found", "union_tag_invalid"), _no_source),
     "too_long": _too_many,
     "literal_error": _not_a_word,

@@ -12,17 +12,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from mcpcompose.engine.check import Check, Health
+from mcpcompose.engine.life import Life
 from mcpcompose.spec.identity import Owner
+from mcpcompose.spec.policy import Signer
 
 # --- what is desired -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryImage:
-    """An image by its reference, local or to be pulled."""
+    """An image by its reference, local or to be pulled; *pin* is what the engine is asked for in its place."""
 
     ref: str
     platform: str | None = None
+    pin: str = field(default="", repr=False)
+    """`repository@digest`, or an id. No part of the text: what runs is compared by the image's id."""
+
+    @property
+    def reference(self) -> str:
+        """What the engine knows it by."""
+        return self.pin or self.ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,8 @@ class PackageImage:
     requirement: str
     runner: str
     platform: str | None = None
+    pinned: str = field(default="", repr=False)
+    """What exactly to install, by hash: a file of requirements, or a `package-lock.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +157,9 @@ class InstanceSpec:
     stop_grace_period: float = 10.0
     unsafe: tuple[str, ...] = ()
     """The dangers that were named (and approved) in the file; see `mcpcompose.engine.danger`."""
+    check: Check | None = None
+    signers: tuple[Signer, ...] = ()
+    """Who must have signed its image: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +197,19 @@ class Values:
     """Content by the file's name below `/run/secrets`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """
+    A package with everything it needs.
+
+    *distributions* (PyPI) have the hashes of all their files by `name==version`, *modules* (npm) are the entries of a
+    `package-lock.json` by path, without hosts.
+    """
+
+    distributions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    modules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
 # --- what is observed ------------------------------------------------------------------------------------------------
 
 
@@ -191,7 +219,8 @@ class ObservedInstance:
     One instance of this owner as the engine reports it.
 
     *attached* is true when this very process holds its standard streams (stdio) or its
-    logs (http); a running stdio instance that is not attached must be restarted.
+    logs (http); a running stdio instance that is not attached must be restarted. *health* is what its check says,
+    *complaint* what the last one that failed printed.
     """
 
     name: str
@@ -201,6 +230,8 @@ class ObservedInstance:
     attached: bool
     image_id: str | None = None
     exit_code: int | None = None
+    health: Health | None = None
+    complaint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,17 +297,6 @@ class StreamEndpoint:
     stream: ByteStream
 
 
-class Life(Protocol):
-    """Whether an instance that is reached at a URL has ended: a connection to it may be silent about that for long."""
-
-    @property
-    def ended(self) -> bool:
-        """It has."""
-
-    def on_end(self, told: Callable[[str], None]) -> None:
-        """Tell *told* when it ends, with a reason for people; at once when it has."""
-
-
 @dataclass(frozen=True, slots=True)
 class HttpEndpoint:
     """
@@ -296,10 +316,10 @@ Endpoint = StreamEndpoint | HttpEndpoint
 
 @dataclass(frozen=True, slots=True)
 class EngineEvent:
-    """Something happened to an instance of this owner: *action* is `died`, `removed` or `started`."""
+    """Something happened to an instance of this owner; `health`: its check says something else than before."""
 
     instance: str
-    action: Literal["died", "removed", "started"]
+    action: Literal["died", "removed", "started", "health"]
 
 
 Progress = Callable[[str], None]
@@ -326,6 +346,15 @@ class Engine(Protocol):
 
     async def ensure_image(self, source: ImageSource, *, refresh: bool = False, progress: Progress = silent) -> str:
         """Make the image be there (pull, build or install); with *refresh* even if it is. Returns its id."""
+
+    async def digest_of(self, reference: str) -> str | None:
+        """The digest that a registry has an image under which is here; None when none has it."""
+
+    async def registry_digest(self, reference: str) -> str:
+        """The digest that the registry has *reference* under now; nothing is pulled. Raises `ImageMissing`."""
+
+    async def resolve(self, source: PackageImage, progress: Progress = silent) -> Resolved:
+        """What installing a package would bring, without installing it. Raises `BuildFailed`."""
 
     async def create_network(self, spec: NetworkSpec) -> None:
         """Make a network. Raises `NameTaken` when the name is another owner's."""

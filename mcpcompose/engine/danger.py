@@ -181,10 +181,11 @@ class _Rules:
             return "the whole machine"
         if path.name in SOCKETS:
             return "an engine's socket, which is root on the host"
+        text = str(path)
         for tree, why in TREES.items():
-            if _within(path, Path(tree)) or _within(Path(tree), path):
+            if _within(text, tree) or _within(tree, text):
                 return why
-        if not read_only and any(_within(path, Path(tree)) for tree in WRITABLE_TREES):
+        if not read_only and any(_within(text, tree) for tree in WRITABLE_TREES):
             return "the machine's programs, and not read-only"
         if any(_within(path, own) or _within(own, path) for own in self._protected):
             return "files that belong to `mcp-compose` or the engine"
@@ -196,6 +197,8 @@ class _Rules:
         for home in (*self._homes, *_other_homes(path)):
             if _within(home, path):
                 return "a whole home folder, keys and tokens included"
+            if not _within(path, home):
+                continue
             for name in PRIVATE:
                 private = home / name
                 if _within(path, private) or _within(private, path):
@@ -203,7 +206,7 @@ class _Rules:
         return None
 
 
-def _within(path: Path, folder: Path) -> bool:
+def _within(path: Path | str, folder: Path | str) -> bool:
     text, base = str(path), str(folder)
     return base in {text, "/"} or text.startswith(f"{base}/")
 

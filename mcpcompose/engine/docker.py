@@ -23,9 +23,10 @@ from mcpcompose.engine.base import (
     InstanceSpec,
     LogSink,
     NetworkSpec,
-    ObservedInstance,
     ObservedState,
+    PackageImage,
     Progress,
+    Resolved,
     StreamEndpoint,
     Values,
     VolumeSpec,
@@ -33,7 +34,7 @@ from mcpcompose.engine.base import (
 )
 from mcpcompose.engine.docker_attach import AttachedStream, attach
 from mcpcompose.engine.docker_client import DockerClient
-from mcpcompose.engine.docker_config import address_of, container_config, exit_code_of, image_of
+from mcpcompose.engine.docker_config import address_of, container_config, image_of
 from mcpcompose.engine.docker_events import events
 from mcpcompose.engine.docker_host import find, wants_headers
 from mcpcompose.engine.docker_http import post
@@ -45,10 +46,11 @@ from mcpcompose.engine.docker_marks import (
     grace_of,
     is_instance,
     marked,
+    observed,
     split,
 )
 from mcpcompose.engine.docker_networks import DockerNetworks, UsableNetwork, refuse_not_ours
-from mcpcompose.engine.ownership import hash_of, owner_of, refuse_other_configuration, server_of
+from mcpcompose.engine.ownership import owner_of, refuse_other_configuration, server_of
 from mcpcompose.engine.sendable import refuse_unsendable
 from mcpcompose.errors import EngineError, InstanceMissing, McpComposeError, NameTaken
 from mcpcompose.paths import ProjectPaths
@@ -107,7 +109,7 @@ class DockerEngine:
         others = {name for name, _ in listed if name not in ours and is_instance(name)}
         others |= other_networks | {name for name in other_volumes if "_" in name}
         return ObservedState(
-            instances=tuple(self._observed(name, ours[name]) for name in sorted(ours)),
+            instances=tuple([await observed(n, ours[n], self._inspect, held=self._holds(n)) for n in sorted(ours)]),
             networks=tuple(sorted(owned_networks)),
             volumes=tuple(sorted(owned_volumes)),
             images=found,
@@ -117,6 +119,18 @@ class DockerEngine:
     async def ensure_image(self, source: ImageSource, *, refresh: bool = False, progress: Progress = silent) -> str:
         """Make the image be there (pull, build or install); with *refresh* even if it is. Returns its id."""
         return await self._images.ensure(source, refresh=refresh, progress=progress)
+
+    async def digest_of(self, reference: str) -> str | None:
+        """The digest that a registry has an image under which is here; None when none has it."""
+        return await self._images.digest_of(reference)
+
+    async def registry_digest(self, reference: str) -> str:
+        """The digest that the registry has *reference* under now; nothing is pulled. Raises `ImageMissing`."""
+        return await self._images.registry_digest(reference)
+
+    async def resolve(self, source: PackageImage, progress: Progress = silent) -> Resolved:
+        """What installing a package would bring, looked up on its runner. Raises `BuildFailed`."""
+        return await self._images.resolve(source, progress)
 
     async def remove_image(self, reference: str) -> None:
         """Remove an image; one that is not there is fine."""
@@ -245,19 +259,8 @@ class DockerEngine:
         secret_files.sweep(self._paths.secret_files, secrets, containers | local | self._creating)
         self._swept = True
 
-    def _observed(self, name: str, container: Mapping[str, Any]) -> ObservedInstance:
-        labels = container.get("Labels") or {}
-        held = self._streams.get(name)
-        running = container.get("State") in {"running", "paused", "restarting"}
-        return ObservedInstance(
-            name=name,
-            server=server_of(labels),
-            config_hash=hash_of(labels),
-            running=running,
-            attached=running and held is not None and not held.gone,
-            image_id=container.get("ImageID"),
-            exit_code=None if running else exit_code_of(container.get("Status") or ""),
-        )
+    def _holds(self, name: str) -> bool:
+        return (held := self._streams.get(name)) is not None and not held.gone
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
         try:

@@ -16,6 +16,7 @@ from mcpcompose.engine.base import (
     Stdio,
     Values,
 )
+from mcpcompose.engine.check import Check, Health
 from mcpcompose.engine.docker_networks import UsableNetwork
 from mcpcompose.engine.subnets import address_in
 from mcpcompose.errors import EngineError
@@ -23,6 +24,7 @@ from mcpcompose.errors import EngineError
 SECRETS: Final = "/run/secrets"
 TMPFS_OPTIONS: Final = ("rw", "nosuid", "nodev", "mode=1777")
 TMPFS_SIZE: Final = "size=256m"
+_HEALTH: Final[tuple[Health, ...]] = ("starting", "healthy", "unhealthy")
 NO_RESOLVER: Final = "192.0.2.1"
 """An address that is nobody's (RFC 5737): names are then looked up from inside the network, which leads nowhere."""
 
@@ -35,8 +37,8 @@ def image_of(spec: InstanceSpec) -> str:
                 f"server `{spec.server}` is a host process, which a container engine does not run",
                 hint="use `image`, `build` or `package`, or `--engine process`",
             )
-        case RegistryImage(ref):
-            return ref
+        case RegistryImage() as image:
+            return image.reference
         case source:
             return source.tag
 
@@ -61,7 +63,7 @@ def container_config(
         "AttachStderr": True,
         "Tty": False,
         "StopTimeout": math.ceil(spec.stop_grace_period),
-        "Healthcheck": {"Test": ["NONE"]},
+        "Healthcheck": _check(spec.check),
         "HostConfig": _host_config(spec, secrets, internal=network.internal),
     }
     address = address_in(network.subnet, spec.name) if network.subnet is not None and not stdio else None
@@ -76,6 +78,24 @@ def container_config(
     if (command := values.command if values.command is not None else spec.command) is not None:
         config["Cmd"] = list(command)
     return config
+
+
+def _check(check: Check | None) -> dict[str, Any]:
+    """An image's own check is not run: the handshake says more, and the file decides."""
+    if check is None:
+        return {"Test": ["NONE"]}
+    config = {
+        "Test": list(check.test),
+        "Interval": _nanoseconds(check.interval),
+        "Timeout": _nanoseconds(check.timeout),
+        "Retries": check.retries,
+        "StartPeriod": _nanoseconds(check.start_period),
+    }
+    return config if check.start_interval is None else {**config, "StartInterval": _nanoseconds(check.start_interval)}
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000_000)
 
 
 def _host_config(spec: InstanceSpec, secrets: Path | None, *, internal: bool) -> dict[str, Any]:
@@ -146,6 +166,21 @@ def _tmpfs(entry: str) -> tuple[str, str]:
 def _device(device: str) -> dict[str, str]:
     host, inside, rights = (*device.split(":"), "", "")[:3]
     return {"PathOnHost": host, "PathInContainer": inside or host, "CgroupPermissions": rights or "rwm"}
+
+
+def health_of(status: str) -> Health | None:
+    """What a health check says, in an engine's status line such as `Up 3 seconds (health: starting)`."""
+    for health in _HEALTH:
+        if status.endswith((f"({health})", f"(health: {health})")):
+            return health
+    return None
+
+
+def complaint_of(state: Mapping[str, Any]) -> str:
+    """The last line that the last failed check of an inspected container printed."""
+    log = (state.get("Health") or {}).get("Log") or []
+    lines = [line for one in log if one.get("ExitCode") for line in str(one.get("Output") or "").splitlines()]
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def exit_code_of(status: str) -> int | None:

@@ -13,11 +13,12 @@ from mcpcompose.engine.docker_client import DockerClient
 from mcpcompose.errors import EngineUnreachable
 from mcpcompose.spec.identity import OWNER_LABEL, PROJECT_LABEL, Owner
 
-ACTIONS: Final[dict[str, Literal["died", "removed", "started"]]] = {
+ACTIONS: Final[dict[str, Literal["died", "removed", "started", "health"]]] = {
     "die": "died",
     "destroy": "removed",
     "remove": "removed",
     "start": "started",
+    "health_status": "health",
 }
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 10.0
@@ -32,7 +33,8 @@ async def events(client: DockerClient, owner: Owner) -> AsyncIterator[EngineEven
             async for event in _connection(client, owner, since):
                 pause = FIRST_PAUSE
                 since = max(since, int(event.get("timeNano") or 0) + 1)
-                if (action := ACTIONS.get(event.get("Action") or event.get("status") or "")) is not None:
+                said = str(event.get("Action") or event.get("status") or "").partition(":")[0]
+                if (action := ACTIONS.get(said)) is not None:
                     yield EngineEvent(event.get("Actor", {}).get("Attributes", {}).get("name", ""), action)
         except (OSError, EngineUnreachable, ValueError, asyncio.IncompleteReadError):
             pass

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets as randomness
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from mcpcompose.engine import build, packages
-from mcpcompose.engine.base import BuiltImage, ImageSource, PackageImage, Progress, RegistryImage
+from mcpcompose.engine import build, packages, resolving
+from mcpcompose.engine.base import BuiltImage, ImageSource, PackageImage, Progress, RegistryImage, Resolved
 from mcpcompose.engine.docker_client import DockerClient, all_credentials, credentials
 from mcpcompose.engine.docker_http import lines
 from mcpcompose.errors import BuildFailed, EngineError, ImageMissing, InstanceMissing
+from mcpcompose.spec.lockfile import repository
 
 KEPT_LINES: Final = 20
 FEW: Final = 4
@@ -47,7 +49,8 @@ class DockerImages:
         known: dict[str, str] = {}
         if len(references) > FEW:
             listed = await self._client.call("list images", lambda api: api.images())
-            known = {tag: image["Id"] for image in listed for tag in image.get("RepoTags") or ()}
+            named = ((image, (*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ()))) for image in listed)
+            known = {name: image["Id"] for image, names in named for name in names}
         rest = sorted(references - known.keys())
         found = await asyncio.gather(*(self.inspect(reference) for reference in rest))
         known |= {reference: image["Id"] for reference, image in zip(rest, found, strict=True) if image is not None}
@@ -63,6 +66,48 @@ class DockerImages:
             return None
         return found
 
+    async def digest_of(self, reference: str) -> str | None:
+        """The digest that a registry has a local image under: of its own repository, the registry's word if several."""
+        found = await self.inspect(reference)
+        wanted = familiar(repository(reference))
+        digests = sorted(
+            digest
+            for name, _, digest in (one.partition("@") for one in (found or {}).get("RepoDigests") or ())
+            if familiar(name) == wanted
+        )
+        if len(digests) > 1:
+            with suppress(EngineError):
+                if (digest := await self.registry_digest(reference)) in digests:
+                    return digest
+        return digests[0] if digests else None
+
+    async def registry_digest(self, reference: str) -> str:
+        """The digest that the registry has *reference* under now."""
+        doing = f"look up `{reference}` in its registry"
+        try:
+            said = await self._client.call(doing, lambda api: api.inspect_distribution(reference))
+        except (ImageMissing, InstanceMissing) as error:
+            raise ImageMissing(error.message, hint=_PULL_HINT) from error
+        return str(said["Descriptor"]["digest"])
+
+    async def resolve(self, source: PackageImage, progress: Progress) -> Resolved:
+        """What installing a package on its runner would bring."""
+        packages.distribution(source.ecosystem, source.requirement)
+        await self.ensure(runner_of(source), refresh=False, progress=progress)
+        progress(f"looking up what `{source.requirement}` needs")
+        said, tag = resolving.Answer(), f"mcp-compose/resolving:{randomness.token_hex(8)}"
+        settings = {"nocache": "1", "platform": source.platform}
+        try:
+            archive = build.archive(resolving.files(source))
+            await self._run_build(tag, archive, progress, settings, aside=said.takes)
+        except BuildFailed as error:
+            raise BuildFailed(
+                str(error).replace(f"build `{tag}`", f"look up `{source.requirement}`"), hint=error.hint
+            ) from error
+        finally:
+            await self.remove(tag)
+        return said.of(source)
+
     async def remove(self, reference: str) -> None:
         """Remove an image; one that is not there is fine."""
         with suppress(ImageMissing, InstanceMissing):
@@ -70,7 +115,7 @@ class DockerImages:
 
     async def ensure(self, source: ImageSource, *, refresh: bool, progress: Progress) -> str:
         """Make the image be there; the same image is made once, however many ask at the same time."""
-        reference = source.ref if isinstance(source, RegistryImage) else source.tag
+        reference = source.reference if isinstance(source, RegistryImage) else source.tag
         async with self._under_way.setdefault(reference, asyncio.Lock()):
             found = await self.inspect(reference)
             if found is not None and not refresh and _fits(found, source.platform):
@@ -89,9 +134,13 @@ class DockerImages:
 
     async def _pull(self, source: RegistryImage, progress: Progress) -> None:
         """On a connection of its own and without a thread: a registry may take forever to answer."""
-        progress(f"pulling `{source.ref}`")
-        doing, layers = f"pull `{source.ref}`", _Layers()
-        repository, tag = _pull_arguments(source.ref)
+        if source.pin and "@" not in source.pin:
+            raise ImageMissing(
+                f"image `{source.ref}` is locked as `{source.pin}`, which is not here and in no registry"
+            )
+        progress(f"pulling `{source.reference}`")
+        doing, layers = f"pull `{source.reference}`", _Layers()
+        repository, tag = _pull_arguments(source.reference)
         headers = await self._client.call(doing, lambda api: credentials(api, repository))
         asked = {"fromImage": repository, "tag": tag} | ({"platform": source.platform} if source.platform else {})
         try:
@@ -123,22 +172,34 @@ class DockerImages:
 
     async def _install(self, source: PackageImage, progress: Progress, *, refresh: bool) -> None:
         packages.distribution(source.ecosystem, source.requirement)
-        await self.ensure(RegistryImage(source.runner, source.platform), refresh=False, progress=progress)
+        await self.ensure(runner_of(source), refresh=False, progress=progress)
         runner = await self.inspect(source.runner) or {}
         user = (runner.get("Config") or {}).get("User") or ""
-        text = packages.dockerfile(source.ecosystem, source.requirement, source.runner, user)
+        text = packages.dockerfile(source.ecosystem, source.requirement, source.runner, user, source.pinned)
+        files = {"Dockerfile": text.encode()}
+        if source.pinned:
+            files[packages.pinned_name(source.ecosystem)] = source.pinned.encode()
         progress(f"installing `{source.requirement}` on `{source.runner}`")
         await self._run_build(
             source.tag,
-            build.archive({"Dockerfile": text.encode()}),
+            build.archive(files),
             progress,
             {"nocache": "1" if refresh else None, "platform": source.platform},
         )
 
     async def _run_build(
-        self, tag: str, archive: Iterator[bytes], progress: Progress, asked: Mapping[str, str | None]
+        self,
+        tag: str,
+        archive: Iterator[bytes],
+        progress: Progress,
+        asked: Mapping[str, str | None],
+        aside: Callable[[str], bool] = lambda _line: False,
     ) -> None:
-        """On a connection of its own as well: a build may say nothing for hours, and ends when the connection does."""
+        """
+        On a connection of its own as well: a build may say nothing for hours, and ends when the connection does.
+
+        Lines that *aside* takes are told to nobody else.
+        """
         doing, last = f"build `{tag}`", deque[str](maxlen=KEPT_LINES)
         fields = {"t": tag, "rm": "1", "forcerm": "1", **{name: value for name, value in asked.items() if value}}
         headers = {"Content-Type": "application/tar", **await self._client.call(doing, all_credentials)}
@@ -146,7 +207,8 @@ class DockerImages:
         try:
             async with aclosing(said) as told:
                 async for line in told:
-                    _take(line, tag, last, progress)
+                    if not aside(line.get("stream") or ""):
+                        _take(line, tag, last, progress)
         except ImageMissing as error:
             raise BuildFailed(str(error), hint="check the image after `FROM`") from error
         except BuildFailed:
@@ -183,6 +245,17 @@ class _Layers:
             return None
         self._percent = percent
         return f"pulling {percent} %"
+
+
+def runner_of(source: PackageImage) -> RegistryImage:
+    """The image that a package is installed on; one that is named by its digest or id stands for itself."""
+    pin = source.runner if "@" in source.runner or source.runner.startswith("sha256:") else ""
+    return RegistryImage(source.runner, source.platform, pin)
+
+
+def familiar(name: str) -> str:
+    """A repository's name as people write it, whatever an engine adds."""
+    return name.removeprefix("docker.io/").removeprefix("library/")
 
 
 def _pull_arguments(reference: str) -> tuple[str, str]:

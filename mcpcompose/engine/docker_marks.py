@@ -6,16 +6,18 @@ Marks are text about how to stop and reach a container; nothing in them is a val
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from mcpcompose.engine.base import InstanceSpec, Stdio
-from mcpcompose.engine.ownership import owner_of
+from mcpcompose.engine.base import InstanceSpec, ObservedInstance, Stdio
+from mcpcompose.engine.docker_config import complaint_of, exit_code_of, health_of
+from mcpcompose.engine.ownership import hash_of, owner_of, server_of
 from mcpcompose.engine.streams import exit_reason
 from mcpcompose.spec.identity import Owner
 
 HTTP_PORT_LABEL: Final = "io.mcpcompose.http"
+Inspect = Callable[[str], Awaitable[Mapping[str, Any] | None]]
 GRACE_LABEL: Final = "io.mcpcompose.stop-grace"
 
 
@@ -23,6 +25,25 @@ def container_name(container: Mapping[str, Any]) -> str:
     """A listed container's own name (links make more names, with more slashes)."""
     names = [name.lstrip("/") for name in container.get("Names") or () if name.count("/") <= 1]
     return names[0] if names else ""
+
+
+async def observed(name: str, container: Mapping[str, Any], inspect: Inspect, *, held: bool) -> ObservedInstance:
+    """A listed container of ours; *held*: this process has its streams. One that is unwell is looked at closer."""
+    labels, status = container.get("Labels") or {}, container.get("Status") or ""
+    running = container.get("State") in {"running", "paused", "restarting"}
+    health = health_of(status) if running else None
+    found = await inspect(name) if health == "unhealthy" else None
+    return ObservedInstance(
+        name=name,
+        server=server_of(labels),
+        config_hash=hash_of(labels),
+        running=running,
+        attached=running and held,
+        image_id=container.get("ImageID"),
+        exit_code=None if running else exit_code_of(status),
+        health=health,
+        complaint=complaint_of(found["State"]) if found is not None else "",
+    )
 
 
 def marked(spec: InstanceSpec) -> InstanceSpec:

@@ -29,6 +29,7 @@ from mcpcompose.engine.base import (
     PackageImage,
     Progress,
     RegistryImage,
+    Resolved,
     Source,
     StreamEndpoint,
     Values,
@@ -119,6 +120,22 @@ class MemoryEngine:
             self.world.images[reference] = "sha256:" + hashlib.sha256(reference.encode()).hexdigest()
             self.world.pulls.append(reference)
         return self.world.images[reference]
+
+    async def digest_of(self, reference: str) -> str | None:
+        """The digest of the registry; in memory it is what the reference stands for in `World.digests`."""
+        return self.world.digests.get(reference)
+
+    async def registry_digest(self, reference: str) -> str:
+        """The same: there is no other registry."""
+        if (found := self.world.digests.get(reference)) is None:
+            raise ImageMissing(f"no registry has `{reference}`")
+        return found
+
+    async def resolve(self, source: PackageImage, progress: Progress = silent) -> Resolved:
+        """Only itself: nothing in memory needs anything."""
+        progress(f"looking up `{source.requirement}`")
+        name, _, version = source.requirement.replace("==", "@").partition("@")
+        return Resolved(distributions={f"{name}=={version or '0'}": ("sha256:" + "0" * 64,)})
 
     async def create_network(self, spec: NetworkSpec) -> None:
         """Make a network. Raises `NameTaken` when the name is another owner's."""
@@ -257,7 +274,7 @@ class MemoryEngine:
 
 def image_reference(source: ImageSource) -> str:
     """What names the image on an engine."""
-    return source.ref if isinstance(source, RegistryImage) else source.tag
+    return source.reference if isinstance(source, RegistryImage) else source.tag
 
 
 def source_key(source: Source, values: Values | None) -> str:

@@ -20,7 +20,9 @@ from mcpcompose.engine.base import (
     InstanceSpec,
     NetworkSpec,
     ObservedState,
+    PackageImage,
     Progress,
+    Resolved,
     Values,
     VolumeSpec,
     silent,
@@ -58,6 +60,18 @@ class MixedEngine:
     async def ensure_image(self, source: ImageSource, *, refresh: bool = False, progress: Progress = silent) -> str:
         """Make the image be there."""
         return await self._containers.ensure_image(source, refresh=refresh, progress=progress)
+
+    async def digest_of(self, reference: str) -> str | None:
+        """The digest that a registry has an image under."""
+        return await self._containers.digest_of(reference)
+
+    async def registry_digest(self, reference: str) -> str:
+        """The digest that the registry has *reference* under now."""
+        return await self._containers.registry_digest(reference)
+
+    async def resolve(self, source: PackageImage, progress: Progress = silent) -> Resolved:
+        """What installing a package would bring."""
+        return await self._containers.resolve(source, progress)
 
     async def create_network(self, spec: NetworkSpec) -> None:
         """Make a network."""

@@ -32,6 +32,7 @@ from mcpcompose.engine.base import (
     ObservedState,
     PackageImage,
     Progress,
+    Resolved,
     StreamEndpoint,
     Values,
     VolumeSpec,
@@ -115,6 +116,18 @@ class ProcessEngine:
         return await self._packages.ensure(
             source, frozenset(home for home in homes if home is not None), refresh=refresh, progress=progress
         )
+
+    async def digest_of(self, reference: str) -> str | None:  # noqa: ARG002  no images without containers
+        """None: there are no images here."""
+        return None
+
+    async def registry_digest(self, reference: str) -> str:
+        """Raises `ImageMissing`: there are no images here."""
+        raise ImageMissing(f"engine `process` has no image `{reference}`")
+
+    async def resolve(self, source: PackageImage, progress: Progress = silent) -> Resolved:
+        """What installing a package would bring. Raises `BuildFailed`."""
+        return await self._packages.resolve(source, progress)
 
     async def create_network(self, spec: NetworkSpec) -> None:
         """There are no networks. Raises `EngineError`."""

@@ -39,6 +39,8 @@ class World:
     networks: dict[str, NetworkSpec] = field(default_factory=dict)
     volumes: dict[str, VolumeSpec] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    """The digests that a registry has images under, by reference."""
     pulls: list[str] = field(default_factory=list)
     """Every reference pulled, built or installed, in order."""
     feed: Feed = field(default_factory=Feed)

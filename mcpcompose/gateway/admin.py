@@ -55,6 +55,9 @@ class Control(Protocol):
     async def tools(self, profile: str | None) -> Sequence[Mapping[str, Any]]:
         """The exposed tools of a profile."""
 
+    async def offers(self) -> Mapping[str, Any]:
+        """What a lock holds of what the servers offer, by server."""
+
     async def call(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """One call through the gateway's own pipeline: `tool`, `arguments`, `profile`."""
 
@@ -86,6 +89,9 @@ def admin_app(control: Control) -> Starlette:
     async def tools(request: Request) -> Response:
         return _json(await control.tools(request.query_params.get("profile")))
 
+    async def offers(_request: Request) -> Response:
+        return _json(await control.offers())
+
     async def call(request: Request) -> Response:
         return _json(await control.call(await _body(request)))
 
@@ -100,6 +106,7 @@ def admin_app(control: Control) -> Starlette:
             *(Route(f"/{name}", per_server, methods=["POST"]) for name in servers),
             Route("/logs", logs),
             Route("/tools", tools),
+            Route("/offers", offers),
             Route("/call", call, methods=["POST"]),
             Route("/token", token, methods=["POST"]),
         ],

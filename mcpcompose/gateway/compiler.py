@@ -113,6 +113,7 @@ def compile_endpoint(
             for uri, name in templates.owners.items()
         },
         rewriting=rewriting,
+        closed=tuple(one for name, offer in offered.items() for one in _templates(dict.fromkeys(offer.closed, name))),
         only_owner=owning[0] if len(owning) == 1 else None,
         prefixes={_prefix(name, project.servers[name]): name for name in reversed(names)},
         said={name: offer.capabilities for name, offer in offered.items()},
@@ -153,21 +154,27 @@ class _Parts:
 
     def tools(self, name: str, offer: ServerLists, prefix: str | None, mark: Rewriting | None) -> NamedFragment:
         """Of one server."""
-        rules, narrowed = self._servers[name].tools, self._profile.tools.get(name)
+        rules, narrowed, title = self._servers[name].tools, self._profile.tools.get(name), self._title(name, prefix)
         key = ("tools", name, self._profile_name if narrowed is not None else None, prefix, mark)
         out = mark.out if mark is not None else None
         return self._fragments.get(
-            key, (offer.tools, rules, narrowed), lambda: tools_fragment(name, offer.tools, rules, narrowed, prefix, out)
+            key,
+            (offer.tools, rules, narrowed, title),
+            lambda: tools_fragment(name, offer.tools, rules, narrowed, prefix, title, out),
         )
 
     def prompts(self, name: str, offer: ServerLists, prefix: str | None, mark: Rewriting | None) -> NamedFragment:
         """Of one server."""
-        out = mark.out if mark is not None else None
+        out, title = mark.out if mark is not None else None, self._title(name, prefix)
         return self._fragments.get(
             ("prompts", name, prefix, mark),
-            (offer.prompts,),
-            lambda: prompts_fragment(name, offer.prompts, prefix, out),
+            (offer.prompts, title),
+            lambda: prompts_fragment(name, offer.prompts, prefix, title, out),
         )
+
+    def _title(self, name: str, prefix: str | None) -> str | None:
+        """What people call the server, said where several are together; its own endpoint says it of itself."""
+        return None if prefix is None else self._servers[name].title
 
     def resources(
         self, name: str, offer: ServerLists, what: Literal["resources", "templates"], mark: Rewriting | None
@@ -313,11 +320,20 @@ def _instructions(project: Project, offered: Mapping[str, ServerLists], only: st
     }
     if only is not None:
         return texts.get(only)
-    joined = "\n\n".join(f"## {name}\n\n{text[: _INSTRUCTIONS // 4]}" for name, text in texts.items())
+    joined = "\n\n".join(
+        f"## {_heading(name, project.servers[name])}\n\n{text[: _INSTRUCTIONS // 4]}" for name, text in texts.items()
+    )
     return joined[:_INSTRUCTIONS] or None
+
+
+def _heading(name: str, server: Server) -> str:
+    """The server's name is in the names of its tools, so it is always there."""
+    return f"{readable(server.title)} ({name})" if server.title else name
 
 
 def _info(project: Project, offered: Mapping[str, ServerLists], only: str | None) -> dict[str, Any]:
     if only is not None and (info := offered[only].info) and isinstance(info.get("name"), str):
-        return {"version": "0", **info}
-    return {**own_info(), "title": f"{project.name} (mcp-compose)"}
+        title = project.servers[only].title
+        return {"version": "0", **info, **({"title": title} if title is not None else {})}
+    title = project.servers[only].title if only is not None else None
+    return {**own_info(), "title": title or f"{project.name} (mcp-compose)"}

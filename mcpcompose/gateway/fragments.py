@@ -6,7 +6,7 @@ Tables that follow each other share fragments, so that a change of one of a hund
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from mcpcompose.gateway.names import exposed_name
 from mcpcompose.gateway.pages import Entry
 from mcpcompose.gateway.uris import is_rewritable, rewritten_item, ui_resource
-from mcpcompose.spec.server import Tools
+from mcpcompose.spec.server import ToolOverride, Tools
 from mcpcompose.upstream.headers import ANNOTATION, Annotations, header_arguments
 from mcpcompose.upstream.wire import encode
 
@@ -131,16 +131,22 @@ def tools_fragment(  # noqa: PLR0917  what, by which rules
     rules: Tools,
     narrowed: Sequence[str] | None,
     prefix: str | None,
+    title: str | None,
     out: Out | None,
 ) -> NamedFragment:
-    """The tools that `allow`, `deny` and the profile leave; *prefix* is None on the server's own endpoint."""
+    """
+    The tools that `allow`, `deny` and the profile leave; *prefix* is None on the server's own endpoint.
+
+    *title* is what people call the server where several are together.
+    """
     parts: list[Named] = []
     refused: list[str] = []
     for tool in _allowed(tools, rules, narrowed):
         own = tool["name"]
         name = own if prefix is None else rules.rename.get(own, own)
         exposed = own if prefix is None else exposed_name(prefix, name)
-        item = tool if out is None else rewritten_item(tool, out)
+        item = _titled(_overridden(tool, rules.override.get(own)), title)
+        item = item if out is None else rewritten_item(item, out)
         entry = _entry(exposed, item, plain=prefix is None)
         headers = header_arguments(tool.get("inputSchema")) if _ANNOTATION in entry.modern else ()
         if headers is None:
@@ -151,14 +157,17 @@ def tools_fragment(  # noqa: PLR0917  what, by which rules
     return NamedFragment(tuple(parts), tuple(refused))
 
 
-def prompts_fragment(server: str, prompts: Sequence[Item], prefix: str | None, out: Out | None) -> NamedFragment:
-    """The prompts; *prefix* is None on the server's own endpoint."""
+def prompts_fragment(
+    server: str, prompts: Sequence[Item], prefix: str | None, title: str | None, out: Out | None
+) -> NamedFragment:
+    """The prompts; *prefix* is None on the server's own endpoint, *title* what people call the server elsewhere."""
     parts = []
     for prompt in prompts:
         own = prompt.get("name")
         if isinstance(own, str):
             exposed = own if prefix is None else exposed_name(prefix, own)
-            item = prompt if out is None else rewritten_item(prompt, out)
+            item = _titled(prompt, title)
+            item = item if out is None else rewritten_item(item, out)
             entry = _entry(exposed, item, plain=prefix is None)
             parts.append(Named(entry, Route(server, own), (own,), item, prefix is None))
     return NamedFragment(tuple(parts), ())
@@ -187,6 +196,26 @@ def _allowed(tools: Sequence[Item], rules: Tools, narrowed: Sequence[str] | None
             continue
         if narrowed is None or _any(own, narrowed):
             yield tool
+
+
+def _overridden(tool: Item, said: ToolOverride | None) -> Item:
+    """*tool* as the file describes it; a title also takes the place of the older one among its annotations."""
+    if said is None:
+        return tool
+    given = {"title": said.title, "description": said.description}
+    changed: Item = {key: text for key, text in given.items() if text is not None}
+    notes = tool.get("annotations")
+    if "title" in changed and isinstance(notes, Mapping) and "title" in notes:
+        changed["annotations"] = {**notes, "title": changed["title"]}
+    return {**tool, **changed}
+
+
+def _titled(item: Item, title: str | None) -> Item:
+    """*item* with the server's title before its own: among several servers, `Search` alone says little."""
+    own = item.get("title")
+    if title is None or not isinstance(own, str) or own == title:
+        return item
+    return {**item, "title": f"{title}: {own}"}
 
 
 def _any(name: str, globs: Sequence[str]) -> bool:

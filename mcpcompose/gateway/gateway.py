@@ -17,6 +17,7 @@ import msgspec
 
 from mcpcompose.auth.tokens import DEFAULT_PROFILE, Tokens
 from mcpcompose.engine.base import Endpoint
+from mcpcompose.engine.check import Health
 from mcpcompose.errors import McpComposeError
 from mcpcompose.gateway.compiler import RoutingTable, compile_table
 from mcpcompose.gateway.http import HttpFront
@@ -26,9 +27,10 @@ from mcpcompose.gateway.peers import Peers
 from mcpcompose.gateway.serve import Bounds, Listening, bind, listen
 from mcpcompose.gateway.stdio import StdioFront
 from mcpcompose.gateway.table import EndpointTable
+from mcpcompose.gateway.withholding import Withholding, fingerprints, summed
 from mcpcompose.spec.project import Project
 from mcpcompose.upstream.base import Instances, Restart, State, Status
-from mcpcompose.upstream.call import Origin
+from mcpcompose.upstream.call import Call, Origin
 from mcpcompose.upstream.supervisor import Supervisor
 
 _COALESCE: Final = 0.02
@@ -65,6 +67,7 @@ class ProjectGateway:
             redactor=redact,
             instances=instances,
             heard=peers,
+            admits=self._admits,
         )
         self.listeners = Listeners()
         self.kernel = Kernel(self.supervisor, self.listeners, peers, key)
@@ -76,6 +79,8 @@ class ProjectGateway:
         self._swap: asyncio.TimerHandle | None = None
         self._report: asyncio.TimerHandle | None = None
         self._reported: dict[str, str] = {}
+        self._withholding = Withholding()
+        self._withheld: dict[str, tuple[str, ...]] = {}
         self.url: str | None = None
 
     # --- what the orchestrator tells --------------------------------------------------------------------------------
@@ -89,6 +94,8 @@ class ProjectGateway:
         self._stdio.configure(project.gateway)
         self.kernel.follow(project.gateway.limits)
         self.supervisor.declare(project, fingerprints)
+        self._withholding.follow(project.lock, fingerprints)
+        self._withholding.forget(project.servers)
         self._swap_now()
 
     def starting(self, server: str) -> None:
@@ -102,6 +109,10 @@ class ProjectGateway:
     async def detach(self, server: str) -> None:
         """Its instance is about to go: calls in flight end first, new ones wait for the next instance."""
         await self.supervisor.detach(server)
+
+    def health(self, server: str, health: Health, complaint: str) -> None:
+        """What the check of its instance says."""
+        self.supervisor.health(server, health, complaint)
 
     def failed(self, server: str, reason: str) -> None:
         """Its instance cannot be had."""
@@ -167,12 +178,20 @@ class ProjectGateway:
     def status(self) -> tuple[Status, ...]:
         """How each server is doing, in the file's order; of one that is well, what of it could not be exposed."""
         hidden = self._hidden()
-        return tuple(
-            replace(line, reason=_summed(hidden[line.server]))
-            if line.state is State.READY and line.reason is None and line.server in hidden
-            else line
-            for line in self.supervisor.status()
-        )
+        return tuple(self._told(line, hidden.get(line.server)) for line in self.supervisor.status())
+
+    def _told(self, line: Status, hidden: list[str] | None) -> Status:
+        if found := self._withholding.found.get(line.server):
+            tools = len(self.kernel.table.lists[line.server].tools) if line.server in self.kernel.table.lists else 0
+            line = replace(line, tools=tools, withheld=found)
+        if line.state is not State.READY or line.reason is not None:
+            return line
+        reason = summed(line.server, found) if found else _summed(hidden) if hidden else None
+        return replace(line, reason=reason)
+
+    def offers(self) -> dict[str, dict[str, Any]]:
+        """By server whose lists are known, what a lock holds of them: fingerprints of what it offers itself."""
+        return {name: fingerprints(offered) for name, offered in self.supervisor.lists().items()}
 
     def _hidden(self) -> dict[str, list[str]]:
         """By server, what could not be exposed as it is in any profile."""
@@ -189,9 +208,14 @@ class ProjectGateway:
         """Say once in the log what could not be exposed."""
         self._report = None
         for server, texts in self._hidden().items():
-            if (summed := _summed(texts)) != self._reported.get(server):
-                self._reported[server] = summed
-                _log.warning("server `%s`: %s", server, summed)
+            if (said := _summed(texts)) != self._reported.get(server):
+                self._reported[server] = said
+                _log.warning("server `%s`: %s", server, said)
+        withheld = {server: tuple(map(str, found)) for server, found in self._withholding.found.items()}
+        for server, found in withheld.items():
+            if found != self._withheld.get(server):
+                _log.warning("server `%s`: withheld, as the lock does not hold it: %s", server, ", ".join(found[:20]))
+        self._withheld = withheld
 
     # --- for the command line ---------------------------------------------------------------------------------------
 
@@ -234,8 +258,14 @@ class ProjectGateway:
 
     # --- swapping the table -----------------------------------------------------------------------------------------
 
+    def _admits(self, server: str, call: Call) -> bool:
+        return self._withholding.admits(server, call.method, call.params)
+
     def _lists_changed(self) -> None:
-        if self._swap is None:
+        """Together with others that come soon; at once where something is to be withheld."""
+        if self._withholding.looks and self._withholding.changes(self.supervisor.lists()):
+            self._swap_now()
+        elif self._swap is None:
             self._swap = asyncio.get_running_loop().call_later(_COALESCE, self._swap_now)
 
     def _swap_now(self) -> None:
@@ -245,7 +275,7 @@ class ProjectGateway:
         if self._project is None:
             return
         before: RoutingTable = self.kernel.table
-        self.kernel.table = compile_table(self._project, self.supervisor.lists(), before)
+        self.kernel.table = compile_table(self._project, self._withholding.accepted(self.supervisor.lists()), before)
         self.listeners.table_changed(before, self.kernel.table)
         if self._report is None:
             self._report = asyncio.get_running_loop().call_later(_REPORT_AFTER, self._report_hidden)

@@ -83,6 +83,8 @@ class EndpointTable:
     """By template as it is listed."""
     rewriting: Mapping[str, Rewriting] = field(default_factory=dict)
     """The servers whose URIs clients see changed, as another server has some of them."""
+    closed: tuple[Template, ...] = ()
+    """What is withheld of the servers: a resource that is made from it, and from nothing that is listed, is unknown."""
     only_owner: str | None = None
     """The one server that has resources, when it is one: what matches nothing goes there."""
     prefixes: Mapping[str, str] = field(default_factory=dict)
@@ -185,7 +187,7 @@ class EndpointTable:
         found = self.known(uri)
         if found is None:
             server = linked if linked in self.servers else self.only_owner
-            found = Place(server, uri) if server is not None else None
+            found = self._opened(Place(server, uri) if server is not None else None)
         return found
 
     def known(self, uri: str) -> Place | None:
@@ -194,13 +196,20 @@ class EndpointTable:
         if server is None:
             server = next((template.server for template in self.template_owners if template.matches(uri)), None)
         if server is None:
-            return self._marked(uri)
+            return self._opened(self._marked(uri))
         rewriting = self.rewriting.get(server)
         return Place(server, uri if rewriting is None else rewriting.back(uri))
 
     def template(self, uri: str) -> Place | None:
         """Where a template, as it is listed, or a URI is."""
         return self.template_places.get(uri) or self.place(uri)
+
+    def _opened(self, place: Place | None) -> Place | None:
+        """*place* unless it is withheld."""
+        if place is None or not self.closed:
+            return place
+        shut = any(one.server == place.server and one.matches(place.uri) for one in self.closed)
+        return None if shut else place
 
     def _marked(self, uri: str) -> Place | None:
         """URIs with a server's mark stay good when that server needs none any more."""

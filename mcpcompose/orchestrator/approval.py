@@ -16,9 +16,11 @@ from typing import Any, Final
 
 from mcpcompose.errors import McpComposeError
 from mcpcompose.orchestrator.forms import Form, Resolve, launch_forms
+from mcpcompose.orchestrator.lock_rules import lock_rules
 from mcpcompose.orchestrator.loosening import Baseline, door_forms, loosening_forms, rules
 from mcpcompose.paths import ProjectPaths, private_folder
 from mcpcompose.spec.identity import Owner
+from mcpcompose.spec.lockfile import Lock
 from mcpcompose.spec.project import Project
 
 __all__ = ["Approvals", "Form", "approvals_of", "forms"]
@@ -87,6 +89,13 @@ class Approvals:
         approved = {digest: entry for digest, entry in content["approved"].items() if not entry.get("once")}
         if baseline != content["baseline"] or approved != content["approved"]:
             self._write({**content, "baseline": baseline, "approved": approved})
+
+    def accept_lock(self, lock: Lock) -> None:
+        """A person wrote *lock* here and now: what it accepts needs no approval any more."""
+        content = self._read()
+        if (baseline := content["baseline"]) is not None:
+            accepted = lock_rules(lock, baseline.get("lock"))
+            self._write({**content, "baseline": {**baseline, "lock": accepted}})
 
     def _read(self) -> dict[str, Any]:
         empty: dict[str, Any] = {"version": _VERSION, "approved": {}, "baseline": None}

@@ -30,6 +30,7 @@ from mcpcompose.orchestrator.round import Place, Ready, prepare, secret_files, u
 from mcpcompose.orchestrator.rounds import Begun, Rounds, Scope
 from mcpcompose.orchestrator.serving import Serving
 from mcpcompose.orchestrator.triggers import Alarm, EngineWatch, keep_looking
+from mcpcompose.secrets.resolver import Commands
 from mcpcompose.spec.project import Project
 
 _log: Final = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Controller:
         self._files: tuple[Path, ...] = ()
         self._problem: McpComposeError | None = None
         self._pending: tuple[Form, ...] = ()
-        self._commands: dict[tuple[str, ...], bytes] = {}
+        self._commands: Commands = {}
         self._down = False
 
     # --- what people ask for -----------------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ class Controller:
 
     def files(self) -> tuple[Path, ...]:
         """The files to watch: everything that was read, and where secrets come from."""
-        secrets = secret_files(self._good.project, self._place.home) if self._good else ()
+        secrets = secret_files(self._good.project, self._place.home, self._host) if self._good else ()
         return tuple(dict.fromkeys((*self._files, *secrets)))
 
     # --- what happens by itself --------------------------------------------------------------------------------------

@@ -28,10 +28,14 @@ from mcpcompose.engine.base import (
     Stdio,
     VolumeSpec,
 )
+from mcpcompose.engine.check import Check
 from mcpcompose.engine.subnets import PREFIX, prefix_for
 from mcpcompose.errors import FileProblems, Problem
 from mcpcompose.orchestrator.hashes import config_hash
+from mcpcompose.orchestrator.lock_pins import image_pin, package_pin, pinned_text, runner_of, runner_pin
+from mcpcompose.spec.health import HealthCheck
 from mcpcompose.spec.identity import HASH_LABEL, Owner, instance_name, network_name, volume_name
+from mcpcompose.spec.lockfile import LockedImage, LockedPackage
 from mcpcompose.spec.project import Project
 from mcpcompose.spec.server import Server, Volume
 
@@ -105,7 +109,7 @@ def bare_instances(project: Project, owner: Owner, digests: Mapping[str, str]) -
 
 def image_reference(source: ImageSource) -> str:
     """What the engine knows the image by."""
-    return source.ref if isinstance(source, RegistryImage) else source.tag
+    return source.reference if isinstance(source, RegistryImage) else source.tag
 
 
 def _instance(project: Project, owner: Owner, name: str, server: Server, digest: str) -> InstanceSpec:
@@ -131,6 +135,8 @@ def _instance(project: Project, owner: Owner, name: str, server: Server, digest:
         hardening=_hardening(server),
         stop_grace_period=server.stop_grace_period,
         unsafe=server.unsafe,
+        signers=() if project.engine == "process" or server.process is not None else project.signers,
+        check=_check(server.healthcheck),
     )
 
 
@@ -141,7 +147,8 @@ def _labelled(spec: InstanceSpec, network: tuple[bool, int], keyed: tuple[str, s
 
 def _source(project: Project, name: str, server: Server, digest: str) -> Source:
     if server.image is not None:
-        return RegistryImage(server.image, server.platform)
+        image = image_pin(project, name)
+        return RegistryImage(server.image, server.platform, image.pin if image is not None else "")
     if server.build is not None:
         build = server.build
         context = project.directory / build.context
@@ -150,18 +157,24 @@ def _source(project: Project, name: str, server: Server, digest: str) -> Source:
         tag = f"mcp-compose/{project.name}-{name}:{content}"
         return BuiltImage(tag, context, build.dockerfile, args, build.target, server.platform, digest)
     if server.package is not None:
-        return _package(project, server, server.package)
+        return package_image(project, name, runner_pin(project, name), package_pin(project, name))
     return HostCommand()
 
 
-def _package(project: Project, server: Server, package: str) -> PackageImage:
-    ecosystem, _, requirement = package.partition(":")
+def package_image(
+    project: Project, name: str, runner_pinned: LockedImage | None = None, pinned: LockedPackage | None = None
+) -> PackageImage:
+    """The image of the package of the server *name*, with what is pinned of it."""
+    server = project.servers[name]
+    ecosystem, _, requirement = (server.package or "").partition(":")
     kind: Literal["pypi", "npm"] = "pypi" if ecosystem == "pypi" else "npm"
-    runner = server.runner or (project.runners.pypi if kind == "pypi" else project.runners.npm)
+    runner = runner_pinned.pin if runner_pinned is not None else runner_of(project, name)
+    exactly = pinned_text(kind, requirement, pinned) if pinned is not None else ""
     plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in requirement.lower()).strip("-")
     slug = "-".join(part for part in plain.split("-") if part)[:40].strip("-") or "package"
-    content = _short((ecosystem, requirement, "" if project.engine == "process" else runner, server.platform))
-    return PackageImage(f"mcp-compose/{kind}-{slug}:{content}", kind, requirement, runner, server.platform)
+    of: tuple[object, ...] = (ecosystem, requirement, "" if project.engine == "process" else runner, server.platform)
+    content = _short((*of, exactly) if exactly else of)
+    return PackageImage(f"mcp-compose/{kind}-{slug}:{content}", kind, requirement, runner, server.platform, exactly)
 
 
 def _command(server: Server) -> tuple[str, ...] | None:
@@ -223,6 +236,14 @@ def _volumes(project: Project, owner: Owner) -> tuple[VolumeSpec, ...]:
     named = {v.source for server in project.launched.values() for v in server.volumes if v.type == "volume"}
     labels = tuple(sorted(owner.labels().items()))
     return tuple(VolumeSpec(volume_name(project.name, name), labels) for name in sorted(named))
+
+
+def _check(health: HealthCheck | None) -> Check | None:
+    if health is None or health.command is None:
+        return None
+    return Check(
+        health.command, health.interval, health.timeout, health.retries, health.start_period, health.start_interval
+    )
 
 
 def _hardening(server: Server) -> Hardening:

@@ -85,6 +85,7 @@ class Executor:
         try:
             if work.starts and not work.ends:
                 self._serving.starting(work.server)
+            await self._steps.judge(work)
             for step in images:
                 await self._steps.take(work, step)
             work.phase = Phase.WAITING

@@ -16,10 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mcpcompose.secrets.engine_secrets import MOUNTED
 from mcpcompose.secrets.providers import source_path
 from mcpcompose.secrets.resolver import looks_secret, origin_of
 from mcpcompose.spec.project import Project
-from mcpcompose.spec.secret import CommandSource, DotenvSource, EnvironmentSource, FileSource
+from mcpcompose.spec.secret import (
+    CommandSource,
+    DockerSource,
+    DotenvSource,
+    EnvironmentSource,
+    FileSource,
+    PodmanSource,
+)
 from mcpcompose.spec.server import Server
 from mcpcompose.spec.template import TemplateError, expand, references, secret_names, variable_names
 
@@ -97,6 +105,8 @@ def launch_forms(
     for name, server in project.servers.items():
         found += _remote(project, name, server, variables)
     found += _secrets(project, home, resolve)
+    for path in project.provenance.include_env:
+        found.append(form("environment file", "include", [f"reads {path} for the variables of an included file"]))
     if project.provenance.dotenv is not None:
         lines = [f"reads {project.provenance.dotenv} for the variables of the file"]
         found.append(form("environment file", ".env", lines))
@@ -224,6 +234,8 @@ def _runs(server: Server) -> Iterator[str]:
     for key, words in (("entrypoint", server.entrypoint), ("command", server.command), ("args", server.args)):
         if words:
             yield f"{key} {_argv(words)}"
+    if server.healthcheck is not None and server.healthcheck.command is not None:
+        yield f"health check {_argv(server.healthcheck.command)}"
     if plain := {key: text for key, text in server.environment.items() if text is not None and not _refers(text)}:
         yield f"environment {json.dumps(plain, sort_keys=True)}"
 
@@ -279,6 +291,10 @@ def _secrets(project: Project, home: Path, resolve: Resolve) -> Iterator[Form]:
         for source in sources:
             if isinstance(source, CommandSource):
                 yield form("secret command", name, [f"runs {_argv(source.command)}", f"in {project.directory}"])
+            elif isinstance(source, PodmanSource):
+                yield form("secret command", name, [f"runs podman secret inspect --showsecret {source.podman}"])
+            elif isinstance(source, DockerSource):
+                yield form("secret file", name, [f"reads {MOUNTED / source.docker}"])
             elif isinstance(source, (FileSource, DotenvSource)):
                 text = source.file if isinstance(source, FileSource) else source.dotenv.file
                 path = resolve(source_path(text, home, project.directory))

@@ -26,14 +26,14 @@ def config_hash(spec: InstanceSpec, *, network: tuple[bool, int], keyed: tuple[s
     """
     variables, secrets = keyed
     parts: dict[str, Any] = {
-        "image": spec.source,
+        "image": (spec.source, spec.signers) if spec.signers else spec.source,
         "command": (spec.entrypoint, spec.command, spec.working_dir),
         "environment": (spec.environment, variables),
         "secret": (spec.secret_files, secrets),
         "mounts": (spec.mounts, spec.hardening.tmpfs, spec.hardening.read_only),
         "network": (spec.network, network, spec.extra_hosts, spec.dns, spec.transport),
         "limits": (spec.hardening.cpus, spec.hardening.memory, spec.hardening.pids, spec.hardening.shm_size),
-        "settings": (spec.user, spec.labels, spec.hardening, spec.unsafe),
+        "settings": (spec.user, spec.labels, spec.hardening, spec.unsafe, *((spec.check,) if spec.check else ())),
     }
     return ".".join((VERSION, *(_short(parts[name]) for name in PARTS)))
 

@@ -12,10 +12,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from mcpcompose.orchestrator.forms import Form, form, source_of
+from mcpcompose.orchestrator.lock_rules import lock_forms, lock_rules
+from mcpcompose.orchestrator.policy_rules import looser_policy, policy_rules
 from mcpcompose.spec.project import Project
 
 Baseline = Mapping[str, Any]
-"""JSON: `servers` (allow, deny, source), `profiles` (servers, tools; null: everything), `clients` (profile), `auth`."""
+"""
+JSON: `servers` (allow, deny, source), `profiles` (servers, tools; null: everything), `clients` (profile), `auth`,
+`policy`, `lock`.
+"""
 
 
 def rules(project: Project, before: Baseline | None = None) -> dict[str, Any]:
@@ -40,6 +45,8 @@ def rules(project: Project, before: Baseline | None = None) -> dict[str, Any]:
         "profiles": {**kept.get("profiles", {}), **profiles},
         "clients": {**kept.get("clients", {}), **clients},
         "auth": project.gateway.auth if isinstance(project.gateway.auth, str) else "other",
+        "policy": policy_rules(project),
+        **({"lock": lock} if (lock := lock_rules(project.lock, kept.get("lock"))) is not None else {}),
     }
 
 
@@ -53,6 +60,8 @@ def loosening_forms(project: Project, before: Baseline | None) -> tuple[Form, ..
         *_profiles(before, now["profiles"], sorted(project.servers)),
         *_clients(before.get("clients", {}), now["clients"]),
         *_auth(before.get("auth"), now["auth"]),
+        *_policy(before.get("policy"), now["policy"]),
+        *lock_forms(project.lock, before.get("lock")),
     )
 
 
@@ -139,6 +148,11 @@ def _clients(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Form
 def _auth(before: str | None, now: str) -> Iterator[Form]:
     if now == "none" and before not in {None, "none"}:
         yield form("gateway without tokens", "gateway", ["whoever reaches the port gets in (`auth: none`)"], once=True)
+
+
+def _policy(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> Iterator[Form]:
+    if lines := list(looser_policy(before, now)):
+        yield form("looser policy", "policy", lines, [before, now], once=True)
 
 
 def _covered(glob: str, others: Iterable[str]) -> bool:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from mcpcompose.engine.base import HostCommand, Http, InstanceSpec, NetworkSpec, ObservedInstance, ObservedState
+from mcpcompose.engine.base import (
+    HostCommand,
+    Http,
+    InstanceSpec,
+    NetworkSpec,
+    ObservedInstance,
+    ObservedState,
+    RegistryImage,
+)
 from mcpcompose.orchestrator.desired import Desired, image_reference
 from mcpcompose.orchestrator.hashes import differences
 from mcpcompose.orchestrator.plan import (
@@ -236,6 +244,8 @@ class _Comparison:
         if changed or isinstance(spec.source, HostCommand):
             return changed
         image = self._images.get(image_reference(spec.source))
+        if image is None and isinstance(spec.source, RegistryImage) and spec.source.pin:
+            return ("image",)  # what runs was made of another image than the locked one, which is not here
         return ("image",) if image and found.image_id and image != found.image_id else ()
 
 

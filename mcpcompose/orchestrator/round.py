@@ -18,13 +18,15 @@ from mcpcompose.engine.danger import refuse
 from mcpcompose.errors import ApprovalNeeded, DangerRefused
 from mcpcompose.orchestrator.approval import Approvals, Form, forms
 from mcpcompose.orchestrator.desired import Desired, bare_instances, desired, image_reference
+from mcpcompose.orchestrator.lock_differences import differences, raise_differences
+from mcpcompose.orchestrator.lock_identity import launch_identities
+from mcpcompose.orchestrator.signed import Verify, nobody_knows, refuse_unsigned
 from mcpcompose.redact import Redactor
-from mcpcompose.secrets.providers import source_path
+from mcpcompose.secrets.providers import files_of
 from mcpcompose.secrets.resolver import Commands, Resolver, server_secrets
 from mcpcompose.spec.fingerprint import fingerprint
 from mcpcompose.spec.identity import Owner
 from mcpcompose.spec.project import Project
-from mcpcompose.spec.secret import DotenvSource, FileSource
 
 
 class LoadedFile(Protocol):
@@ -63,6 +65,8 @@ class Place:
     """Where the launch identities are remembered from one start to the next."""
     uses_engine: Callable[[str], None] = _nothing
     """Told of the kind of engine that has answered, before anything is made on it."""
+    verify: Verify = nobody_knows
+    """Verifies signatures of images."""
 
     def owner_of(self, project: Project) -> Owner:
         """The owner under the project's name, which may change with the file."""
@@ -79,6 +83,9 @@ class Ready:
     desired: Desired
     specs: Mapping[str, InstanceSpec]
     """By instance name."""
+    launches: Mapping[str, str] = field(default_factory=dict)
+    """The launch identities as the lock holds them, by server; empty without a lock."""
+    verify: Verify = nobody_knows
 
     @property
     def project(self) -> Project:
@@ -91,6 +98,7 @@ class Ready:
 
     async def values_of(self, spec: InstanceSpec) -> Values:
         """The values of an instance like *spec*, whatever its name."""
+        await refuse_unsigned(spec, self.verify)
         return await self.resolver.values(spec, self.loaded.variables)
 
     async def remote(self, name: str) -> HttpEndpoint:
@@ -107,7 +115,7 @@ class Ready:
     def fingerprints(self, images: Mapping[str, str]) -> dict[str, str]:
         """The launch identities by server; *images* are the ids of image references that are known."""
         ids = {server: images.get(image_reference(source)) for server, source in self.desired.images}
-        return {name: fingerprint(server, image=ids.get(name)) for name, server in self.project.servers.items()}
+        return {name: self._identity(name, ids.get(name)) for name in self.project.servers}
 
     def written(self) -> dict[str, str]:
         """The launch identities as far as the file tells them: images by reference, builds by what they are made of."""
@@ -115,7 +123,11 @@ class Ready:
 
     def fingerprint_of(self, server: str, image: str) -> str:
         """The launch identity of *server* once its image is known."""
-        return fingerprint(self.project.servers[server], image=image)
+        return self._identity(server, image)
+
+    def _identity(self, server: str, image: str | None) -> str:
+        """With a lock its own: what is pinned decides what runs."""
+        return self.launches.get(server) or fingerprint(self.project.servers[server], image=image)
 
 
 async def build_digests(project: Project) -> dict[str, str]:
@@ -148,6 +160,7 @@ async def prepare(
     owner = place.owner_of(project)
     bare = bare_instances(project, owner, digests)
     refuse_dangers(bare, place)
+    launches = _as_locked(project, place, digests)
     pending = _pending(loaded, place, digests)
     if pending and gate:
         raise_pending(pending)
@@ -164,7 +177,19 @@ async def prepare(
         if not blocked.intersection(server_secrets(project.servers[spec.server]))
     }
     wanted = desired(project, owner, keyed=keyed, digests=digests)
-    return Ready(owner, loaded, resolver, wanted, {spec.name: spec for spec in wanted.instances})
+    specs = {spec.name: spec for spec in wanted.instances}
+    return Ready(owner, loaded, resolver, wanted, specs, launches, place.verify)
+
+
+def _as_locked(project: Project, place: Place, digests: Mapping[str, str]) -> dict[str, str]:
+    """The launch identities that are as the lock holds them. Raises `LockedStateDiffers` when nothing may differ."""
+    if (lock := project.lock) is None:
+        return {}
+    launches = launch_identities(project, place.home, digests)
+    if lock.is_strict:
+        raise_differences(differences(project, launches, whole=False))
+    held = {name: entry.launch for name, entry in lock.servers.items()}
+    return {name: launch for name, launch in launches.items() if held.get(name) == launch}
 
 
 def _pending(loaded: LoadedFile, place: Place, digests: Mapping[str, str]) -> tuple[Form, ...]:
@@ -201,16 +226,10 @@ def refuse_dangers(specs: Iterable[InstanceSpec], place: Place) -> None:
         raise DangerRefused("\n".join(error.message for error in found), hint="\n".join(hints) or None)
 
 
-def secret_files(project: Project, home: Path) -> tuple[Path, ...]:
-    """The files that secrets come from, to be watched."""
-    found: list[Path] = []
-    for sources in project.secrets.values():
-        for source in sources:
-            if isinstance(source, FileSource):
-                found.append(source_path(source.file, home, project.directory))
-            elif isinstance(source, DotenvSource):
-                found.append(source_path(source.dotenv.file, home, project.directory))
-    return tuple(found)
+def secret_files(project: Project, home: Path, host: Mapping[str, str]) -> tuple[Path, ...]:
+    """The files whose change may be another value of a secret, to be watched."""
+    sources = (source for sources in project.secrets.values() for source in sources)
+    return tuple(path for source in sources for path in files_of(source, home, project.directory, host))
 
 
 def image_ids(observed: ObservedState) -> dict[str, str]:

@@ -30,7 +30,7 @@ from mcpcompose.orchestrator.round import Place, Ready, image_ids
 from mcpcompose.orchestrator.serving import Serving
 from mcpcompose.orchestrator.steps import Steps, Turns
 from mcpcompose.orchestrator.work import Crew, Phase, Work, until_ended
-from mcpcompose.spec.identity import Owner
+from mcpcompose.spec.identity import Owner, is_copy
 from mcpcompose.spec.project import Project
 
 _log: Final = logging.getLogger(__name__)
@@ -164,9 +164,10 @@ class Rounds:
         self._keep_only(ready)
         # Before the engine is asked: what ends while it answers is not in its answer.
         joined, left, busy = self._review(ready, scope)
-        held = self.copies.names
+        held, changing = self.copies.names, {server for server, lock in self._locks.items() if lock.locked()}
         observed = await observe(engine, ready.owner, ready.desired)
         held |= self.copies.names
+        self._tell_health(observed, changing)
         self.copies.strays = {found.name for found in observed.instances} - held
         self.copies.is_open = True
         self._place.uses_engine(ready.project.engine)
@@ -291,7 +292,9 @@ class Rounds:
     def _executor(self, ready: Ready, engine: Engine) -> Executor:
         # Before one is attached, so that its lists are kept under the right identity.
         tell = self._tell_had
-        steps = Steps(engine, ready.values, self._serving, self._turns, self._image_had, self._clock, tell)
+        steps = Steps(
+            engine, ready.values, self._serving, self._turns, self._image_had, self._clock, tell, self._place.verify
+        )
         return Executor(steps, self._serving, self.guard, self.copies)
 
     def _begin_remotes(self, ready: Ready, scope: Scope) -> list[Work]:
@@ -314,6 +317,12 @@ class Rounds:
     def _tell_had(self) -> None:
         if self._telling is not None:
             self._tell()
+
+    def _tell_health(self, observed: ObservedState, changing: set[str]) -> None:
+        """Not of what was being started or stopped while the engine answered: that was about another run."""
+        for instance in observed.instances:
+            if instance.health is not None and not is_copy(instance.name) and instance.server not in changing:
+                self._serving.health(instance.server, instance.health, instance.complaint)
 
     def _declare(self, ready: Ready, fingerprints: dict[str, str]) -> None:
         self._ready, self._fingerprints = ready, fingerprints

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mcpcompose.engine.base import Endpoint
+from mcpcompose.engine.check import Health
 from mcpcompose.spec.project import Project
 
 
@@ -28,6 +29,9 @@ class Serving(Protocol):
 
     async def detach(self, server: str) -> None:
         """Its instance is about to go: let calls in flight end (bounded), then let go of it."""
+
+    def health(self, server: str, health: Health, complaint: str) -> None:
+        """What the check of its instance says, told again and again; *complaint* is what a failing one printed."""
 
     def failed(self, server: str, reason: str) -> None:
         """Its instance cannot be had, and why."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Self, assert_never
 
 from mcpcompose.engine.base import Engine, ImageSource, Values
-from mcpcompose.errors import EngineError, McpComposeError
+from mcpcompose.errors import EngineError, ImageMissing, McpComposeError
 from mcpcompose.orchestrator.outcome import EventState, StepEvent
 from mcpcompose.orchestrator.plan import (
     ConnectInstance,
@@ -30,8 +30,10 @@ from mcpcompose.orchestrator.plan import (
     describe,
 )
 from mcpcompose.orchestrator.serving import Serving
+from mcpcompose.orchestrator.signed import Verify, nobody_knows, refuse_unsigned
 from mcpcompose.orchestrator.work import Work
 from mcpcompose.spec.identity import is_copy
+from mcpcompose.spec.lockfile import accept_command
 
 DEGREE: Final = 24
 """How many engine calls run at once."""
@@ -129,10 +131,17 @@ class Steps:
         on_image: OnImage | None = None,
         clock: Callable[[], float] = time.monotonic,
         before_attach: Callable[[], None] = lambda: None,
+        verify: Verify = nobody_knows,
     ) -> None:
         self._engine, self._values, self._serving, self._turns = engine, values, serving, turns
         self._on_image, self._clock, self._before_attach = on_image, clock, before_attach
-        self._images = Images(engine, turns)
+        self._images, self._verify = Images(engine, turns), verify
+
+    async def judge(self, work: Work) -> None:
+        """Refuse what *work* may not make, before it changes anything. Raises `SignatureRefused`."""
+        for step in work.steps:
+            if isinstance(step.operation, CreateInstance):
+                await refuse_unsigned(step.operation.spec, self._verify)
 
     async def take(self, work: Work, step: Step) -> None:
         """Carry out one step of *work*. Raises `McpComposeError`."""
@@ -160,7 +169,7 @@ class Steps:
     async def _operate(self, work: Work, operation: Operation, progress: Callable[[str], None]) -> None:
         match operation:
             case EnsureImage(source, refresh):
-                image = await self._images.have(source, refresh, progress)
+                image = await self._have(work, source, refresh, progress)
                 work.images.append(image)
                 if self._on_image is not None:
                     self._on_image(work.server, image)
@@ -183,6 +192,15 @@ class Steps:
             case _:
                 async with self._turns.calls:
                     await self._make(operation)
+
+    async def _have(self, work: Work, source: ImageSource, refresh: bool, progress: Callable[[str], None]) -> str:
+        try:
+            return await self._images.have(source, refresh, progress)
+        except McpComposeError as error:
+            if getattr(source, "pin", ""):
+                said = f"the locked image cannot be had: {error.message}"
+                raise ImageMissing(said, hint=f"accept the one of now with `{accept_command(work.server)}`") from error
+            raise
 
     async def _end(self, operation: StopInstance | RemoveInstance) -> None:
         if isinstance(operation, StopInstance):

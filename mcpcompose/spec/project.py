@@ -5,15 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mcpcompose.spec.base import Model, Names
+from mcpcompose.spec.catalog import CatalogSource
 from mcpcompose.spec.limits import GatewayTimeouts, Limits
+from mcpcompose.spec.lockfile import Lock
+from mcpcompose.spec.policy import Policy, Signer
 from mcpcompose.spec.secret import SecretSources
 from mcpcompose.spec.server import Server
-from mcpcompose.spec.values import HostName, PlainName, ProjectName, ServerName, WebOrigin
+from mcpcompose.spec.values import AlsoWritten, Explained, HostName, PlainName, ProjectName, ServerName, WebOrigin
+from mcpcompose.spec.written import TEXT, OneOrMany, Text
 
 EngineKind = Literal["docker", "process"]
+_Engine = Annotated[
+    EngineKind,
+    Explained(
+        "Containers, of Docker or Podman.", "Processes of this machine, without isolation: packages and commands."
+    ),
+]
 
 
 class Profile(Model):
@@ -35,11 +45,17 @@ class Client(Model):
 class Gateway(Model):
     """The one endpoint of the project."""
 
-    listen: Literal["127.0.0.1", "::1", "localhost"] = "127.0.0.1"
+    listen: Annotated[
+        Literal["127.0.0.1", "::1", "localhost"],
+        Explained("IPv4's loopback.", "IPv6's loopback.", "The same as `127.0.0.1`."),
+    ] = "127.0.0.1"
     """The loopback address to listen on."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """The port; default: a free one, chosen at the first `up` and remembered."""
-    auth: Literal["token", "none"] | Names[Any] = "token"
+    auth: (
+        Annotated[Literal["token", "none"], Explained("A token for each client.", "Whoever reaches the port.")]
+        | (Names[Any])
+    ) = "token"
     """`token`: one per client; `none`: whoever reaches the port; `{jwt: …}` is not supported yet."""
     allowed_hosts: Annotated[tuple[HostName, ...], Field(max_length=64)] = ()
     """Names in the `Host` header that are served, besides loopback's; with a port only at that port."""
@@ -60,14 +76,32 @@ class Runners(Model):
     """For `package: npm:…`; needs `node` and `npm`."""
 
 
+def _include(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Include(Model):
+    """Another compose file, with the folder and the variables that it is read with."""
+
+    path: Annotated[OneOrMany, Field(min_length=1)]
+    """The file, relative to this one; of several, later ones are merged over the first, as with several `-f`."""
+    env_file: OneOrMany = ()
+    """Files with variables for `${…}`, which this project's own go before; default: `.env` in its folder."""
+    project_directory: Text | None = None
+    """The folder that relative paths in it are relative to; default: the folder of its first file."""
+
+
+IncludeItem = Annotated[Include, BeforeValidator(_include), AlsoWritten(TEXT)]
+
+
 class ComposeFile(Model):
     """Docker Compose for MCP servers: which servers this project's AI clients may use."""
 
     name: ProjectName | None = None
     """The project's name; default: the directory's."""
-    include: Annotated[tuple[str, ...], Field()] = ()
+    include: tuple[IncludeItem, ...] = ()
     """Other compose files whose content becomes part of this one; conflicts are errors."""
-    engine: EngineKind | None = None
+    engine: _Engine | None = None
     """What runs the servers; `MCP_COMPOSE_ENGINE` and `--engine` override it; there is no automatic fallback."""
     servers: Names[Server] = Field(default_factory=dict)
     """The servers, by name."""
@@ -81,10 +115,10 @@ class ComposeFile(Model):
     """The endpoint that clients connect to."""
     runners: Runners = Runners()
     """The images that packages are installed on, unless a server says `runner`."""
-    catalogs: Names[Any] | None = None
-    """Where servers may come from (not supported yet)."""
-    policy: Names[Any] | None = None
-    """What this project accepts at all (not supported yet)."""
+    catalogs: Names[CatalogSource] = Field(default_factory=dict)
+    """Where servers with `from` come from: a path, or one of `{file}`, `{oci}`, `{registry}` and `{url}`."""
+    policy: Policy | None = None
+    """What this project accepts at all; policies of several files all hold, and none can be loosened by another."""
     interceptors: tuple[Any, ...] | None = None
     """Code around every request (not supported yet)."""
     models: Names[Any] | None = None
@@ -102,6 +136,14 @@ class Provenance(Model):
     """Where the host paths of bind mounts led at load, links followed."""
     dotenv: Path | None = None
     """Where the project's own `.env` leads, when that is outside the project."""
+    policy: Policy | None = None
+    """What the project's own files ask for, without the machine's policy."""
+    catalogs: Names[str] = Field(default_factory=dict)
+    """Where the catalogs are that the project's own policy names, as written."""
+    catalog_digests: Names[str] = Field(default_factory=dict)
+    """What the catalogs were read from, of those that servers come from."""
+    include_env: tuple[Path, ...] = ()
+    """Environment files of includes that are outside the project."""
 
 
 class Project(Model):
@@ -127,6 +169,12 @@ class Project(Model):
     """Images for packages."""
     provenance: Provenance = Provenance()
     """What approval has to know of texts that are values by now."""
+    policy: Policy | None = None
+    """What it accepts at all: its own policies and the machine's together."""
+    signers: tuple[Signer, ...] = ()
+    """Who has to have signed its images: all of them."""
+    lock: Lock | None = None
+    """What its servers were when somebody accepted them; None without a lock file."""
 
     @property
     def launched(self) -> dict[str, Server]:

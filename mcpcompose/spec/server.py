@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from mcpcompose.spec.base import Model, Names
+from mcpcompose.spec.health import HealthCheck
 from mcpcompose.spec.limits import ServerLimits, Timeouts
 from mcpcompose.spec.secret import SecretUse
-from mcpcompose.spec.values import AlsoWritten, Duration, Flag, ServerName, Size, Template
+from mcpcompose.spec.values import AlsoWritten, Duration, Explained, Flag, ServerName, Size, Template
+from mcpcompose.spec.written import (
+    NUMBER,
+    TEXT,
+    Items,
+    OneOrMany,
+    Text,
+    TextItems,
+    Words,
+    as_build,
+    as_extends,
+    as_secret_use,
+    as_volume,
+)
 
 SOURCES = ("image", "build", "package", "process", "url")
 """The keys that say what a server is; exactly one of them is given."""
@@ -42,7 +55,7 @@ class NetworkAllow(Model):
 class Volume(Model):
     """A bind mount of a host path, or a named volume."""
 
-    type: Literal["bind", "volume"]
+    type: Annotated[Literal["bind", "volume"], Explained("A host path.", "A named volume of this project.")]
     """`bind` for a host path, `volume` for a named volume of this project."""
     source: Annotated[str, Field(min_length=1)]
     """The absolute host path, or the volume's name."""
@@ -50,6 +63,21 @@ class Volume(Model):
     """The absolute path inside the container."""
     read_only: Flag = False
     """Mount it read-only."""
+
+
+class ToolOverride(Model):
+    """What clients are told about one tool, instead of what the server says."""
+
+    description: Text | None = None
+    """The description that clients, and the models behind them, read."""
+    title: Text | None = None
+    """The name that people see."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ToolOverride:
+        if self.description is None and self.title is None:
+            raise ValueError("say another `description` or `title`")
+        return self
 
 
 class Tools(Model):
@@ -61,8 +89,8 @@ class Tools(Model):
     """Globs of the tools never to expose."""
     rename: Names[str] = Field(default_factory=dict)
     """New names by the server's own name; the prefix goes in front of the new name."""
-    override: Names[Any] | None = None
-    """Other descriptions by tool (not supported yet)."""
+    override: Names[ToolOverride] = Field(default_factory=dict)
+    """Other descriptions and titles, by the server's own name of the tool; what it does stays as it is."""
 
 
 class Instances(Model):
@@ -80,75 +108,8 @@ class Instances(Model):
         return self
 
 
-def _items(value: Any) -> Any:
-    """Compose's list form of a mapping: `[K=V, K]`."""
-    if isinstance(value, list):
-        pairs = (str(item).partition("=") for item in value)
-        return {key: (text if equals else None) for key, equals, text in pairs}
-    if isinstance(value, dict):
-        return {k: _scalar_text(v) for k, v in value.items()}
-    return value
-
-
-def _scalar_text(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, (int, float)) else value
-
-
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _words(value: Any) -> Any:
-    if isinstance(value, str):
-        import shlex  # noqa: PLC0415  only for the short form
-
-        try:
-            return shlex.split(value)
-        except ValueError as error:
-            raise ValueError(f"{str(error).lower()}; the list form needs no quotes") from error
-    return [_scalar_text(item) for item in value] if isinstance(value, list) else value
-
-
-def _build(value: Any) -> Any:
-    return {"context": value} if isinstance(value, str) else value
-
-
-def _secret_use(value: Any) -> Any:
-    return {"source": value} if isinstance(value, str) else value
-
-
-_SHORT_VOLUME = re.compile(r"^(?P<source>[^:]+):(?P<target>/[^:]*)(?::(?P<mode>[a-z,]+))?$")
-
-
-def _volume(item: Any) -> Any:
-    if not isinstance(item, str):
-        return item
-    match = _SHORT_VOLUME.match(item)
-    if match is None:
-        raise ValueError("a volume is `source:/target` or `source:/target:ro`")
-    modes = set((match["mode"] or "rw").split(","))
-    if not modes <= {"ro", "rw"}:
-        raise ValueError("unknown volume option; `ro` and `rw` are known")
-    kind = "bind" if match["source"][0] in "/.~" else "volume"
-    if kind == "volume" and "/" in match["source"]:
-        raise ValueError("a host path begins with `/`, `./` or `~/`; a volume's name has no `/`")
-    return {"type": kind, "source": match["source"], "target": match["target"], "read_only": "ro" in modes}
-
-
-_TEXT = '{"type": "string"}'
-_MANY = '{"type": "array", "items": {"type": ["string", "number", "boolean"]}}'
-_NUMBER = '{"type": "integer"}'
-_PAIRS = '{"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}'
-
-Words = Annotated[tuple[Template, ...], BeforeValidator(_words), AlsoWritten(_TEXT), AlsoWritten(_MANY)]
-Items = Annotated[Names[Template | None], BeforeValidator(_items), AlsoWritten(_PAIRS), AlsoWritten(_MANY)]
-TextItems = Annotated[Names[str], BeforeValidator(_items), AlsoWritten(_PAIRS), AlsoWritten(_MANY)]
-OneOrMany = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AlsoWritten(_TEXT), AlsoWritten(_MANY)]
-VolumeItem = Annotated[Volume, BeforeValidator(_volume), AlsoWritten(_TEXT)]
-SecretItem = Annotated[SecretUse, BeforeValidator(_secret_use), AlsoWritten(_TEXT)]
-Text = Annotated[str, Field(min_length=1)]
+VolumeItem = Annotated[Volume, BeforeValidator(as_volume), AlsoWritten(TEXT)]
+SecretItem = Annotated[SecretUse, BeforeValidator(as_secret_use), AlsoWritten(TEXT)]
 
 
 class Build(Model):
@@ -164,12 +125,48 @@ class Build(Model):
     """The stage to build."""
 
 
+class Extends(Model):
+    """Another server whose definition is the ground of this one."""
+
+    server: Text | None = None
+    """The other server's name."""
+    service: Text | None = None
+    """Compose's word for `server`."""
+    file: Text | None = None
+    """The file that declares it, relative to this one; default: this file."""
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Extends:
+        if (self.server is None) is (self.service is None):
+            raise ValueError("name the other server as `server` (or `service`, as in Compose)")
+        return self
+
+
+TransportWord = Annotated[
+    Literal["stdio", "http", "sse"],
+    Explained(
+        "Over its standard streams.",
+        "Streamable HTTP: of a `url`, or `{http: {port, path}}` of a container.",
+        "The transport of 2024-11-05, of a `url`.",
+    ),
+]
+NetworkWord = Annotated[
+    Literal["none", "isolated", "open", "host"],
+    Explained(
+        "No network at all.",
+        "A network of its own without a way out.",
+        "A network of its own with a way out; needs a person's approval.",
+        "The host's network; needs `unsafe` and a person's approval.",
+    ),
+]
+
+
 class Server(Model):
     """An MCP server that clients of this project may use."""
 
     image: Text | None = None
     """Run this container image."""
-    build: Annotated[Build | None, BeforeValidator(_build), AlsoWritten(_TEXT)] = None
+    build: Annotated[Build | None, BeforeValidator(as_build), AlsoWritten(TEXT)] = None
     """Build the image from a Dockerfile and run it."""
     package: Annotated[str | None, Field(pattern=r"^(pypi|npm):\S+$")] = None
     """Run a package, as `pypi:name==version` or `npm:name@version`: in a container, or as a process of that engine."""
@@ -178,7 +175,7 @@ class Server(Model):
     url: Annotated[Template, Field(min_length=1)] | None = None
     """Use a remote server at this URL."""
     from_: Annotated[str | None, Field(alias="from")] = None
-    """A catalog entry, as `catalog/entry` (not supported yet)."""
+    """An entry of a catalog, as `catalog/entry` or `catalog/entry@version`; keys here come on top of what it says."""
 
     runner: Text | None = None
     """The image that a `package` is installed on; default: the project's `runners`."""
@@ -188,11 +185,14 @@ class Server(Model):
     """Arguments of a `package`'s program."""
     entrypoint: Words | None = None
     """The container's entry point instead of the image's."""
-    transport: Literal["stdio", "http", "sse"] | TransportHttp | None = None
+    transport: TransportWord | TransportHttp | None = None
     """How to speak to it: `stdio` (default), or `{http: {port, path}}`; to a `url` `http` (default), or `sse`."""
     headers: Items = Field(default_factory=dict)
     """Headers sent to a `url`; `${secret:name}` is allowed here."""
-    era: Literal["auto", "legacy", "modern"] = "auto"
+    era: Annotated[
+        Literal["auto", "legacy", "modern"],
+        Explained("Found out by asking.", "The `initialize` handshake, up to 2025-11-25.", "2026-07-28, stateless."),
+    ] = "auto"
     """The protocol revisions it speaks: the `initialize` handshake (legacy), or 2026-07-28 (modern)."""
 
     environment: Items = Field(default_factory=dict)
@@ -202,7 +202,7 @@ class Server(Model):
     secrets: tuple[SecretItem, ...] = ()
     """The secrets it gets, and no others."""
 
-    network: Literal["none", "isolated", "open", "host"] | NetworkAllow | None = None
+    network: NetworkWord | NetworkAllow | None = None
     """`none` (default for stdio), `isolated` (default for http: no way out), `open`, or `host` (needs `unsafe`)."""
     volumes: tuple[VolumeItem, ...] = ()
     """Bind mounts and named volumes, as in Compose; `down -v` removes named volumes."""
@@ -210,7 +210,7 @@ class Server(Model):
     """Paths with an empty in-memory file system."""
     read_only: Flag = True
     """Mount the container's root read-only."""
-    user: Annotated[Text, AlsoWritten(_NUMBER)] | None = None
+    user: Annotated[Text, AlsoWritten(NUMBER)] | None = None
     """The user, as `uid` or `uid:gid`; default: the image's."""
     working_dir: Text | None = None
     """The working directory."""
@@ -228,7 +228,10 @@ class Server(Model):
     """DNS servers."""
     platform: Text | None = None
     """The image's platform, such as `linux/arm64`."""
-    pull_policy: Literal["always", "missing", "never"] = "missing"
+    pull_policy: Annotated[
+        Literal["always", "missing", "never"],
+        Explained("Before every start.", "When the image is not there.", "It has to be there already."),
+    ] = "missing"
     """When to pull the image."""
     labels: Items = Field(default_factory=dict)
     """Labels on the container; our own cannot be overridden."""
@@ -256,12 +259,20 @@ class Server(Model):
     """Which of its tools clients see."""
     prefix: Annotated[str | None, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9-]{0,23})?$")] = None
     """What stands before `__` in exposed names; default: the server's name; empty: no prefix."""
-    title: str | None = None
-    """The name people see (not supported yet)."""
+    title: Annotated[Text, Field(max_length=64)] | None = None
+    """The name people see: in `ps`, in clients before the titles of its tools and prompts, and as its `serverInfo`."""
     instructions: str | None = None
     """What clients are told about this server, instead of its own instructions."""
 
-    restart: Literal["no", "on-failure", "always", "unless-stopped"] = "unless-stopped"
+    restart: Annotated[
+        Literal["no", "on-failure", "always", "unless-stopped"],
+        Explained(
+            "It stays down until `up` or `restart`.",
+            "It is started again unless it ended with code 0.",
+            "It is always started again.",
+            "It is started again unless somebody stopped it.",
+        ),
+    ] = "unless-stopped"
     """What to do when it ends by itself; done by `mcp-compose`, with backoff, never by the engine."""
     stop_grace_period: Duration = 10.0
     """How long it may take to stop."""
@@ -271,24 +282,32 @@ class Server(Model):
     """Its time limits."""
     limits: ServerLimits = ServerLimits()
     """What it accepts, may send, and may hold."""
-    scope: Literal["shared", "client", "session", "call"] = "shared"
+    scope: Annotated[
+        Literal["shared", "client", "session", "call"],
+        Explained(
+            "One instance for all.",
+            "One for all sessions of a client.",
+            "One for each session; on 2026-07-28, which has none, one for each client.",
+            "One for each call.",
+        ),
+    ] = "shared"
     """Who shares an instance: all, the sessions of one client, one session, or nobody (one for each call)."""
     instances: Instances = Instances()
     """How many instances it may have when its `scope` is not `shared`."""
     idle_timeout: Annotated[Duration, Field(gt=0)] | None = None
     """Stop it after so long without a call, and start it on the next one; default: never."""
-    healthcheck: Names[Any] | None = None
-    """A health check (not supported yet)."""
-    extends: str | Names[str] | None = None
-    """Start from another server's definition (not supported yet)."""
+    healthcheck: HealthCheck | None = None
+    """A command that says whether it is well, run by the engine inside the container; unwell, it is restarted."""
+    extends: Annotated[Extends | None, BeforeValidator(as_extends), AlsoWritten(TEXT)] = None
+    """Start from another server's definition, of this file or of another one; keys here come on top of it."""
     auth: Names[Any] | None = None
     """OAuth (not supported yet)."""
     config: Names[Any] | None = None
-    """The catalog entry's configuration (not supported yet)."""
+    """What the entry of a catalog is given; checked against the schema that it declares."""
 
     @model_validator(mode="after")
     def _exactly_one_source(self) -> Server:
-        given = [key for key in (*SOURCES, "from_") if getattr(self, key) is not None]
+        given = [key for key in SOURCES if getattr(self, key) is not None]
         if len(given) != 1:
             wanted = ", ".join(f"`{key}`" for key in SOURCES)
             hint = "; a command on the host is `process`" if not given and self.command else ""
@@ -309,12 +328,15 @@ class Server(Model):
 __all__ = [
     "SOURCES",
     "Build",
+    "Extends",
+    "HealthCheck",
     "HttpTransport",
     "Instances",
     "Server",
     "ServerLimits",
     "ServerName",
     "Timeouts",
+    "ToolOverride",
     "Tools",
     "TransportHttp",
     "Volume",

@@ -45,21 +45,27 @@ def parse_size(value: object) -> int:
     raise ValueError("not a size; write it like `512m`, `1g` or `16MiB`")
 
 
-def _schema(pattern: str, examples: list[str]) -> dict[str, Any]:
-    return {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": pattern}], "examples": examples}
+DURATION_EXAMPLES: Final = ["30s", "10m"]
+SIZE_EXAMPLES: Final = ["512m", "16MiB"]
+
+
+def _schema(what: str, pattern: str, examples: list[str]) -> dict[str, Any]:
+    said = f"{what}, such as " + " or ".join(f"`{one}`" for one in examples)
+    text = {"type": "string", "pattern": pattern, "patternErrorMessage": said}
+    return {"anyOf": [{"type": "number", "minimum": 0}, text], "examples": examples}
 
 
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    WithJsonSchema(_schema(r"^(\d+(\.\d+)?(us|ms|s|m|h))+$", ["30s", "10m"])),
+    WithJsonSchema(_schema("a duration", r"^(\d+(\.\d+)?(us|ms|s|m|h))+$", DURATION_EXAMPLES)),
 ]
 """Seconds."""
 
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    WithJsonSchema(_schema(r"^\d+(\.\d+)?\s*([bB]|[kKmMgG]([iI]?[bB])?)?$", ["512m", "16MiB"])),
+    WithJsonSchema(_schema("a size", r"^\d+(\.\d+)?\s*([bB]|[kKmMgG]([iI]?[bB])?)?$", SIZE_EXAMPLES)),
 ]
 """Bytes."""
 
@@ -72,6 +78,18 @@ class AlsoWritten:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [json.loads(self.form), handler(core)]}
+
+
+class Explained:
+    """What each word of a `Literal` means, in its order, for the JSON Schema."""
+
+    def __init__(self, *meanings: str) -> None:
+        self.meanings = meanings
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        assert len(schema["enum"]) == len(self.meanings)  # noqa: S101  one for each word
+        return {**schema, "enumDescriptions": list(self.meanings)}
 
 
 def parse_flag(value: object) -> object:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from mcpcompose.engine.base import Endpoint
+from mcpcompose.engine.check import Health
 
 _LONGEST: Final = 600
 
@@ -38,6 +39,18 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """Something that a server offers and clients do not see: *kind* is `tool`, `server`, …; *why* is for people."""
+
+    kind: str
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} `{readable(self.name)}` ({self.why})" if self.name else f"{self.kind} ({self.why})"
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One server's state as `ps` shows it."""
 
@@ -51,6 +64,12 @@ class Status:
     restarts: int = 0
     since: float = 0.0
     """When it entered this state, in seconds since the epoch."""
+    title: str | None = None
+    """What the file says that people call it."""
+    health: Health | None = None
+    """What its health check says; None when there is none."""
+    withheld: tuple[Withheld, ...] = ()
+    """What it offers that the lock does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +79,7 @@ class ServerLists:
 
     *info* is its `serverInfo`, *capabilities* its own. *beside* has what else stood in the results the lists came in
     (`ttlMs`, `cacheScope`, `_meta`, and what nobody knows), by our field; None when that may be true no longer.
+    *closed* are templates whose resources nobody may read, as the lock does not hold them.
     """
 
     tools: tuple[dict[str, Any], ...] = ()
@@ -70,6 +90,7 @@ class ServerLists:
     info: dict[str, Any] | None = None
     capabilities: dict[str, Any] | None = None
     beside: dict[str, dict[str, Any]] | None = None
+    closed: tuple[str, ...] = ()
 
 
 def readable(text: str) -> str:

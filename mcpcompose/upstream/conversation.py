@@ -37,6 +37,8 @@ class Course:
 
     begun: Callable[[Door, Connection, Greeting], None]
     """The server was greeted: calls may be sent."""
+    lists_first: Callable[[], bool]
+    """Whether what it offers is to be read before that."""
     listed: Callable[[], None]
     """What it offers was read, for the first time or because it changed."""
     heard: Callable[[str, bytes], None]
@@ -78,9 +80,7 @@ class Conversation:
         self._news.clear()
         door = Door(self.spec, endpoint, self._allowance, self._clock)
         try:
-            self.connection = connection = door.open(
-                Watcher(self.notified, self._connection_lost, renewed=self._course.renewed)
-            )
+            self.connection = connection = door.open(Watcher(self.notified, self.broken, renewed=self._course.renewed))
         except (OSError, ValueError) as error:  # such as a header that cannot be sent
             return f"cannot be spoken to: {wording(error)}"
         try:
@@ -124,8 +124,13 @@ class Conversation:
         async with asyncio.timeout(self.spec.timeouts.start):
             self.greeting = greeting = await self._greet(connection, probe=door.can_be_probed)
             self._offering.era = greeting.era
-            self._course.begun(door, connection, greeting)
+            lists_first = self._course.lists_first()
+            if not lists_first:
+                self._course.begun(door, connection, greeting)
             lists = await fetch_lists(connection, greeting, seconds=self.spec.timeouts.start, allowance=self._allowance)
+        if lists_first:
+            self._offering.said(lists, greeting)
+            self._course.begun(door, connection, greeting)
         self._listed(connection, greeting, lists)
         return await self._follow(connection, greeting)
 
@@ -178,7 +183,8 @@ class Conversation:
         connection.learned(lists)
         self._course.listed()
 
-    def _connection_lost(self, reason: str) -> None:
+    def broken(self, reason: str) -> None:
+        """It is over by itself."""
         if self.lost is None:
             self.end(reason)
             self._course.lost(reason)

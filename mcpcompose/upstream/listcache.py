@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +25,16 @@ class _Stored(msgspec.Struct):
 
 
 class ListCache:
-    """One file per fingerprint, 0600, written atomically; one that cannot be read is as good as none."""
+    """
+    One file per fingerprint, 0600, written atomically; one that cannot be read is as good as none.
 
-    def __init__(self, folder: Path) -> None:
+    Lists that *redact* would change are not kept: a server that puts its secret into a description, an error of its
+    own, does not get it onto the disk.
+    """
+
+    def __init__(self, folder: Path, redact: Callable[[str], str] | None = None) -> None:
         self._folder = folder
+        self._redact = redact
 
     def load(self, fingerprint: str) -> tuple[ServerLists, Era] | None:
         """The lists and the era the server spoke."""
@@ -40,6 +48,10 @@ class ListCache:
         """Remember; a full disk costs only the speed of the next start."""
         path = self._path(fingerprint)
         content = msgspec.json.encode(_Stored(_FORMAT, era.value, version, lists))
+        if self._redact is not None and self._redact(text := content.decode("utf-8", "replace")) != text:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return
         draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -29,10 +29,18 @@ class Parking:
         else:
             self._calls.append((call, until))
 
-    def release(self, send: Callable[[Call], None]) -> None:
-        """The server is there; calls that were given up meanwhile are not sent."""
+    def release(self, send: Callable[[Call], None], admits: Callable[[str, Call], bool] | None = None) -> None:
+        """
+        The server is there; calls that were given up meanwhile are not sent.
+
+        Nor are those that it *admits* no more: they were let in by what was known of it before.
+        """
         for call in self.taken_back():
-            send(call)
+            if admits is None or call.origin is None or admits(self._server, call):
+                send(call)
+            else:
+                text = f"server `{self._server}` offers something else now; list it again"
+                call.finish(unavailable(self._server, text))
 
     def taken_back(self) -> list[Call]:
         """The calls that still wait; they wait here no more."""

@@ -12,9 +12,10 @@ import logging
 from typing import Any, Final
 
 from mcpcompose.engine.base import Endpoint
+from mcpcompose.engine.check import Health
 from mcpcompose.errors import McpComposeError
 from mcpcompose.spec.server import Server
-from mcpcompose.upstream import retry
+from mcpcompose.upstream import health, retry
 from mcpcompose.upstream.allowance import Allowance
 from mcpcompose.upstream.base import ServerLists, State, Status, readable
 from mcpcompose.upstream.call import Call, Reply, unavailable
@@ -41,16 +42,18 @@ class Slot:
         self.state = State.WAITING
         self.reason: str | None = None
         self.restarts = 0
+        self.lists_first = False  # it gets no call before it has said what it offers
         self.offering = Offering(around.cache, fingerprint, around.clock)
         self.allowance = Allowance(name, spec.limits, spec.timeouts, limit)
+        self.timeouts = (spec.timeouts.call, spec.timeouts.total)
         self._spec = spec
         self._around = around
         self._since = around.now()
         self._wishes = Wishes(name, around.clock)
+        self._checks = health.Checks()
         self._conversation = self._no_conversation()
         self._lanes = self._no_lanes()
-        self._live = False
-        self._leaving = False
+        self._live = self._leaving = False
         self._paused_shortly = False
         self._parked = Parking(name, self.allowance)
         self._use = Use()
@@ -105,11 +108,6 @@ class Slot:
         return f"server `{self.name}` {what}"
 
     @property
-    def timeouts(self) -> tuple[float, float]:
-        """How long a call may be silent, and take."""
-        return self._spec.timeouts.call, self._spec.timeouts.total
-
-    @property
     def in_flight(self) -> int:
         """Calls that the server has and has not answered."""
         connection = self._conversation.connection
@@ -119,16 +117,9 @@ class Slot:
     def status(self) -> Status:
         """One line of `ps`."""
         greeting, lists = self._conversation.greeting, self.offering.lists
-        return Status(
-            self.name,
-            self.state,
-            self.reason,
-            greeting.era if greeting else None,
-            greeting.version if greeting else None,
-            len(lists.tools) if lists else 0,
-            self.restarts,
-            self._since,
-        )
+        era, version = (greeting.era, greeting.version) if greeting else (None, None)
+        tools, more = len(lists.tools) if lists else 0, (self._spec.title, self._checks.last)
+        return Status(self.name, self.state, self.reason, era, version, tools, self.restarts, self._since, *more)
 
     def sweep(self, now: float) -> None:
         """Give up what took too long."""
@@ -186,6 +177,7 @@ class Slot:
         """The file changed; what runs stays until it is detached."""
         self._spec = self._conversation.spec = spec
         self.allowance.follow(spec.limits, spec.timeouts, limit)
+        self.timeouts = (spec.timeouts.call, spec.timeouts.total)
         self._lanes.respec(spec)
         self.offering.identify(fingerprint)
 
@@ -217,6 +209,14 @@ class Slot:
         await self._let_go("stopped")
         await self._lanes.end("stopped")
 
+    def checked(self, said: Health, complaint: str) -> None:
+        """What the check of its instance says: unwell is an end, which `restart` answers."""
+        is_news = self._checks.says(said)
+        if is_news and said == "unhealthy":
+            self._conversation.broken(health.reason(complaint))
+        elif is_news and self._conversation.greeting is not None and self.state is State.STARTING:
+            self._listed()
+
     def failed(self, reason: str) -> None:
         """There is no instance."""
         self._cancel()
@@ -246,6 +246,7 @@ class Slot:
         while True:
             if current is not None:
                 began = self._around.clock()
+                self._checks.begin(self._spec)
                 reason = await self._conversation.hold(current)
                 if self._resting:
                     current = await self._rest()
@@ -303,6 +304,7 @@ class Slot:
     def _no_conversation(self) -> Conversation:
         course = Course(
             begun=self._begun,
+            lists_first=lambda: self.lists_first,
             listed=self._listed,
             heard=self._heard,
             renewed=self._wishes.again,
@@ -325,14 +327,16 @@ class Slot:
     def _begun(self, door: Door, connection: Connection, greeting: Greeting) -> None:
         if self._leaving:
             return
+        if self.lists_first:
+            self._around.changed()
         self._live = True
         self._use.touched = True
         self._lanes.begin(door, connection, self._spec, lambda: self.offering.lists)
         self._wishes.begin(connection, greeting.era, greeting.capabilities)
-        self._parked.release(self.submit)
+        self._parked.release(self.submit, self._around.admits if self.lists_first else None)
 
     def _listed(self) -> None:
-        if self._live:
+        if self._live and self._checks.is_well:
             self._enter(State.READY)
         self._around.changed()
 

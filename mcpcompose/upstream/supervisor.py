@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from mcpcompose.engine.base import Endpoint
+from mcpcompose.engine.check import Health
 from mcpcompose.spec.project import Project
 from mcpcompose.upstream.base import Instances, Restart, ServerLists, State, Status
 from mcpcompose.upstream.call import Ask, Call, Origin, unavailable
@@ -45,7 +46,8 @@ class Supervisor:
 
     *cache* is the folder of tool lists, *restart* starts an instance again, *changed* is told (on the event loop,
     often) that the lists or who offers them changed, *redactor* hides secret values in reasons. *instances* runs
-    further instances, *heard* is told what servers say outside of calls.
+    further instances, *heard* is told what servers say outside of calls. *admits* says whether a server that has said
+    what it offers may have a call that came before.
     """
 
     def __init__(
@@ -57,9 +59,14 @@ class Supervisor:
         redactor: Callable[[str], str] | None = None,
         instances: Instances | None = None,
         heard: Heard | None = None,
+        admits: Callable[[str, Call], bool] | None = None,
     ) -> None:
         self._copies = Copies(instances) if instances is not None else None
-        self._around = Surroundings(ListCache(cache), restart, changed, redactor or (lambda text: text), self._copies)
+        self._around = Surroundings(
+            ListCache(cache, redactor), restart, changed, redactor or (lambda text: text), self._copies
+        )
+        if admits is not None:
+            self._around = replace(self._around, admits=admits)
         if heard is not None:
             self._around = replace(self._around, heard=heard.said, asked=heard.asked, listens=heard.listens)
         self._slots: dict[str, Slot] = {}
@@ -81,6 +88,7 @@ class Supervisor:
                 slot = Slot(name, spec, fingerprint, limit, self._around)
             else:
                 slot.redeclare(spec, fingerprint, limit)
+            slot.lists_first = project.lock is not None
             self._slots[name] = slot
         for name, slot in before.items():
             self._retire(name, slot)
@@ -103,6 +111,11 @@ class Supervisor:
             await asyncio.wait({retiring})
         if slot := self._slots.get(server):
             await slot.detach()
+
+    def health(self, server: str, health: Health, complaint: str) -> None:
+        """What the check of its instance says."""
+        if slot := self._slots.get(server):
+            slot.checked(health, complaint)
 
     def failed(self, server: str, reason: str) -> None:
         """Its instance cannot be had."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcpcompose.upstream.base import Restart
-from mcpcompose.upstream.call import Ask, Origin
+from mcpcompose.upstream.call import Ask, Call, Origin
 from mcpcompose.upstream.copies import Copies
 from mcpcompose.upstream.listcache import ListCache
 
@@ -27,6 +27,8 @@ class Surroundings:
     """A server asks one client something outside of its calls."""
     listens: Callable[[Origin], bool] = lambda _origin: False
     """Whether that client hears anything outside of its calls."""
+    admits: Callable[[str, Call], bool] = lambda _server, _call: True
+    """Whether a server that has said what it offers may have a call that came before."""
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
 

@@ -14,7 +14,7 @@ from mcpcompose.cli.printable import json_safe, printable
 
 COMMANDS = (
     *("init", "config", "plan", "up", "down", "ls", "ps", "logs", "start", "stop", "restart", "pull", "build"),
-    *("trust", "tools", "client", "run", "gateway", "version", "completion"),
+    *("import", "trust", "tools", "client", "profile", "run", "gateway", "version", "completion"),
 )
 
 
@@ -22,9 +22,9 @@ def test_help_teaches_every_command_with_examples(desk: Desk) -> None:
     shown = desk.ok("--help")
 
     assert all(f"  {command} " in shown for command in COMMANDS)
-    for words in [[c] for c in COMMANDS if c not in {"tools", "client", "gateway"}] + [
+    for words in [[c] for c in COMMANDS if c not in {"tools", "client", "gateway", "profile"}] + [
         ["tools", "ls"], ["tools", "inspect"], ["tools", "call"], ["client", "config"], ["client", "rotate"],
-        ["gateway", "run"],
+        ["gateway", "run"], ["profile", "ls"], ["profile", "show"],
     ]:  # fmt: skip
         assert "Examples:\n" in desk.ok(*words, "--help"), words
 

@@ -195,7 +195,7 @@ def test_the_foreground_stays_until_ctrl_c_and_says_what_it_leaves(desk: Desk) -
     assert handed_over.startswith("everything is up to date")
     assert staying.returncode == 130
     assert "endpoint  http://127.0.0.1:" in shown
-    assert "mcp-compose client config" in shown
+    assert "mcp-compose client connect" in shown
     assert "mcp-compose down" in shown
     assert "not isolated" in shown
     assert token not in shown

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcpcompose.config.load import Loaded, Request, load
+from mcpcompose.config.tree import Map, Node, Seq
 from mcpcompose.errors import FileProblems, UsageError
 
 CASES = Path(__file__).parent / "cases"
@@ -91,6 +92,22 @@ def outcome(request: Request, directory: Path) -> str:
     else:
         text = printed(loaded)
     return text.replace(str(directory), "DIR")
+
+
+def bad() -> list[str]:
+    """The cases that do not load."""
+    return [name for name in names() if not read(name).expected.startswith("ok")]
+
+
+def plain(node: Node) -> object:
+    """A parsed document as plain data, as a validator wants it."""
+    match node:
+        case Map(entries):
+            return {key: plain(entry.node) for key, entry in entries.items()}
+        case Seq(items):
+            return [plain(item) for item in items]
+        case _:
+            return node.value
 
 
 def printed(loaded: Loaded) -> str:

@@ -20,6 +20,7 @@ from mcpcompose.errors import FileProblems
 
 PACKAGE = Path(__file__).parent.parent.parent / "mcpcompose"
 DESIRED = "orchestrator/desired.py"
+PINS = "orchestrator/lock_pins.py"
 RESOLVER = "secrets/resolver.py"
 LOAD = "config/load.py"
 SLOT = "upstream"
@@ -28,16 +29,28 @@ COMPILER = "gateway/compiler.py"
 
 EFFECTS: dict[str, tuple[str, str]] = {
     "name": (LOAD, "file.name"),
-    "include": ("config/include.py", "tree.get('include')"),
+    "include": ("config/including.py", "tree.get('include')"),
+    "include.*.path": ("config/include.py", "including.paths"),
+    "include.*.env_file": ("config/include.py", "including.env_files"),
+    "include.*.project_directory": ("config/include.py", "including.project_directory"),
     "engine": (LOAD, "bound.file.engine"),
     "servers": ("orchestrator/round.py", "self.project.servers"),
     "secrets": ("orchestrator/round.py", "project.secrets"),
     "profiles": (COMPILER, "project.profiles"),
     "clients": ("gateway/gateway.py", "project.clients"),
     "gateway": ("gateway/gateway.py", "project.gateway"),
-    "runners": (DESIRED, "project.runners"),
-    "runners.pypi": (DESIRED, "project.runners.pypi"),
-    "runners.npm": (DESIRED, "project.runners.npm"),
+    "runners": (PINS, "project.runners"),
+    "runners.pypi": (PINS, "project.runners.pypi"),
+    "runners.npm": (PINS, "project.runners.npm"),
+    "catalogs": ("config/catalogs.py", "written.get('catalogs')"),
+    **{f"catalogs.*.{key}": ("catalog/source.py", f"declared.{key}") for key in ("file", "oci", "registry", "url")},
+    "servers.*.from": ("config/catalogs.py", "node.get('from')"),
+    "servers.*.config": ("config/catalogs.py", "self.node.get('config')"),
+    "policy": ("config/policy.py", "found.file.policy"),
+    "policy.servers": ("spec/policy.py", "self.servers"),
+    "policy.images": ("config/approved.py", "policy.images"),
+    "policy.images.require": ("spec/policy.py", "self.require"),
+    "policy.images.signed_by": ("config/policy.py", "policy.images.signed_by"),
     "gateway.listen": ("actions/context.py", "project.gateway.listen"),
     "gateway.port": ("actions/port.py", "gateway.port"),
     "gateway.auth": ("gateway/http.py", "gateway.auth"),
@@ -67,18 +80,22 @@ EFFECTS: dict[str, tuple[str, str]] = {
     "secrets.*.*.environment": ("secrets/providers.py", "source.environment"),
     "secrets.*.*.file": ("secrets/providers.py", "source.file"),
     "secrets.*.*.command": ("secrets/providers.py", "source.command"),
+    "secrets.*.*.keyring": ("secrets/providers.py", "source.keyring"),
+    "secrets.*.*.docker": ("secrets/providers.py", "source.docker"),
+    "secrets.*.*.podman": ("secrets/providers.py", "source.podman"),
     "secrets.*.*.dotenv": ("secrets/providers.py", "source.dotenv"),
     "secrets.*.*.dotenv.file": ("secrets/providers.py", "source.dotenv.file"),
     "secrets.*.*.dotenv.key": ("secrets/providers.py", "source.dotenv.key"),
     **{
         f"servers.*.{key}": (DESIRED, f"server.{key}")
         for key in (
-            "image", "build", "package", "process", "runner", "command", "args", "entrypoint", "environment", "secrets",
+            "image", "build", "package", "process", "command", "args", "entrypoint", "environment", "secrets",
             "network", "volumes", "tmpfs", "read_only", "user", "working_dir", "cpus", "mem_limit", "pids_limit",
             "shm_size", "extra_hosts", "dns", "platform", "pull_policy", "labels", "init", "privileged", "cap_add",
             "devices", "security_opt", "pid", "ipc", "userns_mode", "unsafe", "depends_on", "stop_grace_period",
         )
     },
+    "servers.*.runner": (PINS, "server.runner"),
     "servers.*.url": (RESOLVER, "server.url"),
     "servers.*.headers": (RESOLVER, "server.headers"),
     "servers.*.env_file": ("config/complete.py", "server.env_file"),
@@ -101,6 +118,21 @@ EFFECTS: dict[str, tuple[str, str]] = {
     "servers.*.tools.allow": ("gateway/fragments.py", "rules.allow"),
     "servers.*.tools.deny": ("gateway/fragments.py", "rules.deny"),
     "servers.*.tools.rename": ("gateway/fragments.py", "rules.rename"),
+    "servers.*.tools.override": ("gateway/fragments.py", "rules.override"),
+    "servers.*.tools.override.*.description": ("gateway/fragments.py", "said.description"),
+    "servers.*.tools.override.*.title": ("gateway/fragments.py", "said.title"),
+    "servers.*.title": (COMPILER, "self._servers[name].title"),
+    "servers.*.extends": ("config/extend.py", "node.get('extends')"),
+    "servers.*.extends.server": ("config/extend.py", "words.get('server')"),
+    "servers.*.extends.service": ("config/extend.py", "words.get('service')"),
+    "servers.*.extends.file": ("config/extend.py", "words.get('file')"),
+    "servers.*.healthcheck": (DESIRED, "server.healthcheck"),
+    "servers.*.healthcheck.test": (DESIRED, "health.command"),
+    "servers.*.healthcheck.disable": (DESIRED, "health.command"),
+    **{
+        f"servers.*.healthcheck.{key}": (DESIRED, f"health.{key}")
+        for key in ("interval", "timeout", "retries", "start_period", "start_interval")
+    },
     "servers.*.prefix": (COMPILER, "server.prefix"),
     "servers.*.instructions": (COMPILER, "project.servers[name].instructions"),
     "servers.*.era": (SLOT, "_spec.era"),
@@ -108,8 +140,8 @@ EFFECTS: dict[str, tuple[str, str]] = {
     "servers.*.timeouts": (SLOT, "_spec.timeouts"),
     "servers.*.timeouts.connect": (SLOT, "_spec.timeouts.connect"),
     "servers.*.timeouts.start": (SLOT, "_spec.timeouts.start"),
-    "servers.*.timeouts.call": (SLOT, "_spec.timeouts.call"),
-    "servers.*.timeouts.total": (SLOT, "_spec.timeouts.total"),
+    "servers.*.timeouts.call": (SLOT, "spec.timeouts.call"),
+    "servers.*.timeouts.total": (SLOT, "spec.timeouts.total"),
     "servers.*.timeouts.parked": (ALLOWANCE, "timeouts.parked"),
     "servers.*.limits": (SLOT, "spec.limits"),
     "servers.*.limits.result": (ALLOWANCE, "limits.result"),

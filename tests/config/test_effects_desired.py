@@ -32,6 +32,7 @@ PYPI = {"package": "pypi:one"}
 NPM = {"package": "npm:one"}
 HTTP: dict[str, Any] = {**IMAGE, "transport": {"http": {"port": 80}}}
 BIND = {"type": "bind", "source": "/s", "target": "/t"}
+CHECKED: dict[str, Any] = {"healthcheck": {"test": "true"}}
 SPEC = "instances.0"
 
 # By key: the server before, what is added to it, the field that changes, and to what.
@@ -96,6 +97,29 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], str, Any]] = {
     "ipc": (NAMED, {"ipc": "host"}, f"{SPEC}.hardening.ipc_host", True),
     "userns_mode": (NAMED, {"userns_mode": "host"}, f"{SPEC}.hardening.userns_host", True),
     "unsafe": (IMAGE, {"unsafe": ["privileged"]}, f"{SPEC}.unsafe", ("privileged",)),
+    "healthcheck": (IMAGE, CHECKED, f"{SPEC}.check.test", ("CMD-SHELL", "true")),
+    "healthcheck.test": (IMAGE, {"healthcheck": {"test": ["CMD", "x"]}}, f"{SPEC}.check.test", ("CMD", "x")),
+    "healthcheck.disable": (
+        {**IMAGE, **CHECKED},
+        {"healthcheck": {"test": "true", "disable": True}},
+        f"{SPEC}.check",
+        None,
+    ),
+    **{
+        f"healthcheck.{key}": (
+            {**IMAGE, **CHECKED},
+            {"healthcheck": {"test": "true", key: value}},
+            f"{SPEC}.check.{key}",
+            value,
+        )
+        for key, value in (
+            ("interval", 2.0),
+            ("timeout", 2.0),
+            ("retries", 7),
+            ("start_period", 2.0),
+            ("start_interval", 2.0),
+        )
+    },
     "depends_on": (IMAGE, {"depends_on": ["b"]}, "after", (("a", ("b",)),)),
     "stop_grace_period": (IMAGE, {"stop_grace_period": "3s"}, f"{SPEC}.stop_grace_period", 3.0),
     "transport": (IMAGE, {"transport": {"http": {"port": 80}}}, f"{SPEC}.transport", Http(80, "/mcp")),
@@ -110,7 +134,9 @@ TAKES_NO_NEW_INSTANCE = {"pull_policy", "depends_on", "stop_grace_period"}
 
 def test_every_key_that_is_read_there_has_its_change_here() -> None:
     there = {
-        key.removeprefix("servers.*.") for key, (module, _) in effects.EFFECTS.items() if module == effects.DESIRED
+        key.removeprefix("servers.*.")
+        for key, (module, _) in effects.EFFECTS.items()
+        if module in {effects.DESIRED, effects.PINS}
     }
 
     assert there - {"runners", "runners.pypi", "runners.npm"} == set(CHANGES)

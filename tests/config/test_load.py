@@ -74,7 +74,7 @@ def test_everything_that_was_read_or_looked_for_is_listed_for_watching(tmp_path:
     found = loaded(tmp_path, "include: [part.yaml]\nservers: {a: {image: x}}\n")
 
     names = {file.relative_to(tmp_path).as_posix() for file in found.files}
-    assert names == {"mcp-compose.yaml", "part.yaml", ".env", "b.env"}
+    assert names == {"mcp-compose.yaml", "part.yaml", ".env", "b.env", "mcp-compose.lock"}
 
 
 def test_a_file_with_problems_still_lists_what_to_watch(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_where_a_value_came_from(tmp_path: Path) -> None:
     assert str(relaxed) == f"{tmp_path}/mcp-compose.yaml:4:5"
     assert relaxed.relaxed == "a read-only root"
     assert found.origin("servers.a.cpus").relaxed is None
-    assert str(found.origin("servers.a.mem_limit")) == "default"
+    assert str(found.origin("servers.a.mem_limit")) == "hardened default"
     assert found.origin("servers.a.mem_limit").value == 1 << 30
     assert found.origin("servers.a.transport.http.port").value == 80
     with pytest.raises(UsageError) as caught:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.containers import Containers
+from harness.wait import until
 from harness.workspace import Workspace, text
 
 pytestmark = [pytest.mark.docker, pytest.mark.real, pytest.mark.timeout(900)]
@@ -82,3 +83,38 @@ async def test_own_image_and_remote(example: Workspace, repository: Path) -> Non
             assert key == "Bearer key of the team"
         finally:
             remote.terminate()
+
+
+@pytest.mark.parametrize("example", ["one-base-many-servers"], indirect=True)
+async def test_one_base_many_servers(example: Workspace) -> None:
+    example.up(bound=600)
+    example.when_ready(bound=120)
+
+    async with example.client() as client:
+        readers = {tool.name: tool for tool in (await client.list_tools()).tools}
+        page = text(await client.call_tool("docs-read__read_text_file", {"path": "/data/how-we-work.md"}))
+    assert "How we work" in page
+    assert readers["docs-read__search_files"].title == "Handbook: Search the handbook"
+    assert "before reading" in str(readers["docs-read__search_files"].description)
+    assert not {"docs-read__write_file", "notes__delete_entities"} & readers.keys()
+
+    said = example.run("config", "--explain", "servers.docs-write.mem_limit").stdout
+    assert "base/servers.yaml" in said
+    assert "extends `files`" in said
+    writers = example.run("tools", "ls", "--profile", "writers").stdout
+    assert "docs-write__write_file" in writers
+    assert "docs-write__move_file" not in writers
+
+
+@pytest.mark.parametrize("example", ["health-and-titles"], indirect=True)
+async def test_health_and_titles(example: Workspace) -> None:
+    example.up(bound=600)
+    example.when_ready(bound=120)
+    assert "scratch (Scratch space)" in example.run("ps").stdout
+
+    async with example.client() as client:
+        await client.call_tool("scratch__write_file", {"path": "/scratch/full", "content": "x"})
+
+    until(lambda: int(example.servers()["scratch"]["restarts"]) >= 1, "it is started again", 60)
+    example.when_ready(bound=60)
+    assert example.servers()["scratch"]["health"] == "healthy"

@@ -163,7 +163,9 @@ async def test_nobody_comes_back_so_the_call_ends_and_the_server_is_told(own: St
     assert late["error"]["data"] == {"reason": "invalid_request_state"}
 
 
-@pytest.mark.parametrize("narrowed", [{"tools": {"deny": ["echo"]}}, None], ids=["tool denied", "server out of profile"])
+@pytest.mark.parametrize(
+    "narrowed", [{"tools": {"deny": ["echo"]}}, None], ids=["tool denied", "server out of profile"]
+)
 async def test_a_call_that_waits_is_not_gone_on_with_once_its_client_may_no_longer_make_it(
     own: Stage, copies: Copies, narrowed: dict[str, Any] | None
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mcpcompose.engine.base import Endpoint, InstanceSpec, ObservedInstance, ObservedState
+from mcpcompose.engine.check import Health
 from mcpcompose.engine.memory import MemoryEngine, World
 from mcpcompose.engine.programs import Program, echo, hang
 from mcpcompose.errors import ApprovalNeeded
@@ -17,6 +18,7 @@ from mcpcompose.orchestrator.desired import Desired, desired
 from mcpcompose.orchestrator.outcome import Outcome
 from mcpcompose.orchestrator.requests import ApplyRequest
 from mcpcompose.orchestrator.round import Place
+from mcpcompose.orchestrator.signed import Verify, nobody_knows
 from mcpcompose.redact import Redactor
 from mcpcompose.spec.identity import HASH_LABEL, Owner
 from mcpcompose.spec.project import Gateway, Profile, Project, Runners
@@ -67,6 +69,7 @@ class Record:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     declared: list[tuple[Project, Mapping[str, str]]] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
+    checks: list[tuple[str, Health, str]] = field(default_factory=list)
 
     def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
         self.declared.append((project, dict(fingerprints)))
@@ -81,6 +84,9 @@ class Record:
     async def detach(self, server: str) -> None:
         self.endpoints.pop(server, None)
         self._note(server, "detached")
+
+    def health(self, server: str, health: Health, complaint: str) -> None:
+        self.checks.append((server, health, complaint))
 
     def failed(self, server: str, reason: str) -> None:
         self._note(server, f"failed: {reason}")
@@ -116,6 +122,7 @@ class Stage:
         self.approvals = Approvals(folder.parent / f"{folder.name}-state" / "approvals.json")
         self.launches = folder.parent / f"{folder.name}-state" / "launches.json"
         self.engines_used: list[str] = []
+        self.verify: Verify = nobody_knows
         self.engine: MemoryEngine
         self.serving: Record
         self.controller = self.fresh()
@@ -131,7 +138,7 @@ class Stage:
         self.launches.parent.mkdir(exist_ok=True)
         place = Place(
             self.owner, Path("/home/someone"), self.approvals, self.redactor, b"k" * 32,
-            launches=self.launches, uses_engine=self.engines_used.append,
+            launches=self.launches, uses_engine=self.engines_used.append, verify=self.verify,
         )  # fmt: skip
         self.controller = Controller(
             load=self._load,
