@@ -125,9 +125,7 @@ class EncryptedFile:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             write_private(draft, secrets.token_bytes(KEY_BYTES))
-            with suppress(FileExistsError):  # another process was first; its key counts
-                os.link(draft, path)
-            draft.unlink()
+            _become(draft, path)
         except (OSError, McpComposeError) as error:
             raise self._unusable(f"its key `{path}` cannot be made: {_why(error)}") from error
         made = self._key_file()
@@ -176,6 +174,21 @@ class EncryptedFile:
 
     def _unusable(self, reason: str, step: str | None = None) -> StoreUnusable:
         return StoreUnusable(f"{self.description} cannot be used: {reason}", hint=step)
+
+
+def _become(draft: Path, path: Path) -> None:
+    """Let *draft* be *path* unless there is one already, whose content counts; no draft stays."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            return
+        draft.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            draft.unlink()
 
 
 def _lock(descriptor: int) -> bool:

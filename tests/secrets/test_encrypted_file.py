@@ -47,6 +47,21 @@ def test_what_was_kept_is_there_for_the_next_process_and_what_was_removed_is_not
     assert {name: second.get(name) for name in values} == {**values, "text": None}
 
 
+def test_a_file_system_without_hard_links_keeps_values_too_and_no_second_copy_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_paths: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    where = places(tmp_path)
+
+    EncryptedFile(where).set("a", VALUE)
+
+    assert EncryptedFile(where).get("a") == VALUE
+    assert [path.name for path in where.key.parent.iterdir()] == [where.key.name]
+
+
 def test_neither_values_nor_names_can_be_read_in_the_file_and_only_its_user_may_open_it(tmp_path: Path) -> None:
     where = places(tmp_path)
 
