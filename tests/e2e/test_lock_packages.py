@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.containers import BASE_IMAGE, Containers
+from harness.machine import another_engine
 from harness.workspace import Workspace
 from mcpcompose.config.lockfile import lock_text, parse_lock
 from mcpcompose.orchestrator.lock_identity import launch_identities
@@ -96,6 +97,48 @@ def test_in_a_container_exactly_the_locked_distributions_are_installed(
     held = {name.replace(".", "-") for name in lock_of(workspace)["time"]["package"]["distributions"]}
     assert installed == held
     assert lock_of(workspace)["time"]["package"]["runner"]["ref"]
+
+
+def test_two_engines_install_the_same_files_of_the_same_packages(workspace: Workspace, containers: Containers) -> None:
+    workspace.save({"time": TIME}, runners={"pypi": BASE_IMAGE})
+    workspace.run("lock", bound=SLOW)
+    with another_engine(reaches_out=True) as host:
+        subprocess.run(f"docker save {BASE_IMAGE} | docker -H {host} load", shell=True, check=True, capture_output=True)
+        other = Workspace(workspace.name, DOCKER_HOST=host)
+        try:
+            shutil.rmtree(other.directory)
+            shutil.copytree(workspace.directory, other.directory)
+            for machine in (workspace, other):
+                machine.up("--locked", bound=SLOW)
+            lists = [machine.run("tools", "ls", "--format", "json").stdout for machine in (workspace, other)]
+            ours = installed_files([], containers.of("time")["Image"])
+            theirs = installed_files(["-H", host], _image(host, f"{workspace.name}-time-1"))
+        finally:
+            other.destroy()
+
+    assert ours == theirs
+    assert any("/mcp/" in name for name in ours)
+    assert lists[0] == lists[1]
+    assert "time__get_current_time" in lists[0]
+
+
+def installed_files(engine: list[str], image: str) -> dict[str, str]:
+    """The digest of every file of the package's environment, without what Python compiled of it."""
+    look = (
+        "import hashlib, json, pathlib; root = pathlib.Path('/opt/mcp-compose/env'); "
+        "print(json.dumps({str(f.relative_to(root)): hashlib.sha256(f.read_bytes()).hexdigest() "
+        "for f in sorted(root.rglob('*')) if f.is_file() and not f.is_symlink() and f.suffix != '.pyc'}))"
+    )
+    done = subprocess.run(
+        ["docker", *engine, "run", "--rm", "--network=none", "--entrypoint", "python3", image, "-c", look],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return dict(json.loads(done.stdout))
+
+
+def _image(host: str, container: str) -> str:
+    asked = ["docker", "-H", host, "inspect", "-f", "{{.Image}}", container]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.mark.parametrize("engine", ["docker", "process"])

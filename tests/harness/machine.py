@@ -16,11 +16,12 @@ from harness.wait import until
 
 
 @contextmanager
-def another_engine() -> Iterator[str]:
+def another_engine(*, reaches_out: bool = False) -> Iterator[str]:
     """
     The `DOCKER_HOST` of a second `dockerd`; ended and removed afterwards.
 
-    It has a bridge of its own, which leads nowhere: told to have none, it would remove that of the first engine.
+    It has a bridge of its own: told to have none, it would remove that of the first engine. Without *reaches_out* it
+    leads nowhere.
     """
     program = shutil.which("dockerd")
     if program is None or os.getuid() != 0:
@@ -36,6 +37,9 @@ def another_engine() -> Iterator[str]:
     ]  # fmt: skip
     subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
     subprocess.run(["ip", "address", "add", f"10.213.{os.getpid() % 250}.1/28", "dev", bridge], check=True)
+    rules = _ways_out(bridge, f"10.213.{os.getpid() % 250}.0/28") if reaches_out else []
+    for rule in rules:
+        subprocess.run(["iptables", "-w", *rule], check=True)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     try:
@@ -49,8 +53,19 @@ def another_engine() -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for rule in rules:
+            subprocess.run(["iptables", "-w", *("-D" if word == "-I" else word for word in rule)], check=False)
         subprocess.run(["ip", "link", "delete", bridge], check=False)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ways_out(bridge: str, subnet: str) -> list[list[str]]:
+    """What the second engine would do by itself, without touching what the first one did."""
+    return [
+        ["-I", "FORWARD", "-i", bridge, "-j", "ACCEPT"],
+        ["-I", "FORWARD", "-o", bridge, "-j", "ACCEPT"],
+        ["-t", "nat", "-I", "POSTROUTING", "-s", subnet, "!", "-o", bridge, "-j", "MASQUERADE"],
+    ]
 
 
 def _answers(host: str) -> bool:
