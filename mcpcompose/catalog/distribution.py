@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from mcpcompose.catalog.credentials import Credentials, DockerLogins
-from mcpcompose.catalog.https import MAX_BYTES, Answer, Egress, Progress, quiet, shown
+from mcpcompose.catalog.https import MAX_BYTES, Answer, Egress, Progress, is_loopback, quiet, shown
 from mcpcompose.catalog.reference import DIGEST, Reference
 from mcpcompose.errors import FetchFailed
 
@@ -117,6 +117,8 @@ class Repository:
             raise FetchFailed(f"`{self.reference.name}` does not say where to upload to")
         target = urljoin(started.url, location)
         target += ("&" if "?" in target else "?") + urlencode({"digest": digest})
+        if _is_local(urlsplit(target).netloc) and not _is_local(self.reference.host):
+            raise FetchFailed(f"`{self.reference.registry}` sends for its uploads to this machine")
         headers = {"content-type": "application/octet-stream"}
         stored = await self._ask("PUT", target, "pull,push", headers=headers, content=data)
         self._expect(stored, _CREATED, "the upload")
@@ -235,5 +237,5 @@ def _said(body: bytes) -> str:
 
 
 def _is_local(host: str) -> bool:
-    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
-    return name.lower() == "localhost" or name.startswith("127.") or name.strip("[]") == "::1"
+    """Whether *host*, perhaps with a port, is written as a loopback address."""
+    return is_loopback(urlsplit(f"//{host}").hostname or "")

@@ -131,7 +131,7 @@ class Egress:
             following = _parsed(str(target.join(location)))
             if target.scheme == "https" and following.scheme != "https":
                 raise FetchFailed(f"`{shown(url)}` leads to `{shown(str(following))}`, which is not https")
-            if not _is_loopback(target.host) and _is_loopback(following.host):
+            if not is_loopback(target.host) and is_loopback(following.host):
                 raise FetchFailed(f"`{shown(url)}` leads to this machine (`{shown(str(following))}`)")
             if _origin(following) != _origin(target):
                 headers = {
@@ -205,7 +205,7 @@ def _parsed(url: str) -> httpx2.URL:
         raise FetchFailed(f"`{shown(url)}` is not an https URL")
     if parsed.userinfo:
         raise FetchFailed(f"`{shown(url)}` has credentials in it", hint="`docker login` keeps them outside of the file")
-    if parsed.scheme == "http" and not _is_loopback(parsed.host):
+    if parsed.scheme == "http" and not is_loopback(parsed.host):
         raise FetchFailed(f"`{shown(url)}` is not https", hint="only a registry on this machine may speak http")
     return parsed
 
@@ -214,7 +214,7 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """It is written as a loopback address."""
     if host.lower().rstrip(".") == "localhost":
         return True
@@ -262,7 +262,7 @@ async def _addresses(url: httpx2.URL, private: Callable[[str], bool]) -> list[st
     except (OSError, UnicodeError) as error:
         raise FetchFailed(f"`{url.host}` cannot be found", hint="check the name and your network") from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    is_local = _is_loopback(url.host)
+    is_local = is_loopback(url.host)
     for text in addresses:
         address = ipaddress.ip_address(text.partition("%")[0])
         is_fine = address.is_loopback if is_local else is_public(address) or private(url.netloc.decode())
@@ -272,7 +272,7 @@ async def _addresses(url: httpx2.URL, private: Callable[[str], bool]) -> list[st
 
 
 def _proxy_for(url: httpx2.URL) -> str | None:
-    if _is_loopback(url.host):
+    if is_loopback(url.host):
         return None
     proxy = getproxies().get(url.scheme)
     return proxy if proxy and not proxy_bypass(url.host) else None

@@ -119,10 +119,12 @@ class _Reading:
     signers: dict[str, Signer] = field(default_factory=dict)
     files: dict[Path, None] = field(default_factory=dict)
     bound: dict[str, tuple[Entry, Stated]] = field(default_factory=dict)
+    given: dict[str, tuple[Entry, Stated]] = field(default_factory=dict)
 
     def rules(self, stated: Iterable[Stated]) -> Rules:
-        own = [(one, policy) for one in stated if (policy := self._bound(one)) is not None]
         machine = self._machine()
+        own = [(one, policy) for one in stated if (policy := self._bound(one)) is not None]
+        self.bound.update(self.given)
         every = [*own, *((one, policy) for one in machine if (policy := self._bound(one)) is not None)]
         given = {name: entry for name, (entry, one) in self.bound.items() if one.is_machine}
         whole = tightened(policy for _, policy in every)
@@ -166,7 +168,7 @@ class _Reading:
         catalogs = node.get("catalogs")
         one = Stated(file, node.entries["policy"], catalogs, is_machine=True)
         for name, entry in (catalogs.entries if isinstance(catalogs, Map) else {}).items():
-            self.bound[name] = (entry, one)
+            self.given[name] = (entry, one)
             self._judge_catalog(entry.node, file)
         return [one]
 
@@ -193,10 +195,11 @@ class _Reading:
         policy = found.file.policy
         if policy is None or found.problems:
             return None
-        self._bind_catalogs(policy, stated)
+        servers = self._bind_catalogs(policy, stated)
         files = tuple(self._signer(text, index, stated) for index, text in enumerate(policy.images.signed_by))
         signed_by = tuple(file for file in files if file is not None)
-        return policy.model_copy(update={"images": ImagePolicy(require=policy.images.require, signed_by=signed_by)})
+        images = ImagePolicy(require=policy.images.require, signed_by=signed_by)
+        return policy.model_copy(update={"servers": servers, "images": images})
 
     def _is_refused(self, node: Node, stated: Stated) -> bool:
         """Whether it is something that a policy cannot be; said at its place."""
@@ -214,23 +217,42 @@ class _Reading:
             )
         return len(self.problems) > before
 
-    def _bind_catalogs(self, policy: Policy, stated: Stated) -> None:
-        """What a policy names has to be known in its own file, and stays what it is there."""
+    def _bind_catalogs(self, policy: Policy, stated: Stated) -> tuple[str, ...] | None:
+        """
+        What a policy names has to be known in its own file, and stays what it is there.
+
+        Returns its patterns with the names of catalogs written out: a `*` there stands for those of its own file (and
+        the machine's), so that nobody adds one by declaring another catalog. Only where a project's file declares none
+        of such a name it stands for any.
+        """
+        if policy.servers is None:
+            return None
         entries = stated.catalogs.entries if isinstance(stated.catalogs, Map) else {}
-        for index, pattern in enumerate(policy.servers or ()):
-            name = pattern.partition("/")[0]
-            if name.endswith("*"):
-                continue
-            if name not in entries:
-                tree = Map({"policy": stated.entry}, stated.entry.key)
-                message = f"the policy names the catalog `{name}`, which this file does not declare"
-                hint = (
-                    f"declare `{name}` under `catalogs` in `{stated.file.name}`: no other file can then say what it is"
-                )
-                self.problems.append(Problem(message, value_position(tree, ("policy", "servers", index)), hint))
-            elif stated.is_machine or name not in self.bound:
-                self.bound[name] = (entries[name], stated)
-                self._refuse_variables(entries[name], name)
+        found: list[str] = []
+        for index, pattern in enumerate(policy.servers):
+            name, _, rest = pattern.partition("/")
+            names = [one for one in entries if one.startswith(name[:-1])] if name.endswith("*") else [name]
+            for one in names:
+                if one in entries:
+                    self._bind(one, entries[one], stated)
+            if names and name.endswith("*"):
+                names += [one for one in self.given if one.startswith(name[:-1]) and one not in entries]
+            found += [f"{one}/{rest}" for one in names] or [pattern]
+            if (names[:1] == [name] and name not in entries) or (not names and stated.is_machine):
+                at = value_position(Map({"policy": stated.entry}, stated.entry.key), ("policy", "servers", index))
+                self.problems.append(_not_declared(name, stated, at))
+        return tuple(found)
+
+    def _bind(self, name: str, entry: Entry, stated: Stated) -> None:
+        known = self.bound.get(name)
+        if known is None or stated.is_machine:
+            self.bound[name] = (entry, stated)
+            self._refuse_variables(entry, name)
+        elif list(scalars(known[0].node)) != list(scalars(entry.node)):
+            message = f"the catalog `{name}` is named by the policy in `{known[1].file.name}`, which says what it is"
+            self.problems.append(
+                Problem(message, entry.key, "a policy only tightens; give another catalog another name")
+            )
 
     def _refuse_variables(self, entry: Entry, name: str) -> None:
         for _, scalar in scalars(entry.node):
@@ -258,6 +280,15 @@ class _Reading:
             return None
         self.signers[str(file)] = Signer(file=str(file), keys=keys)
         return str(file)
+
+
+def _not_declared(name: str, stated: Stated, at: Position | None) -> Problem:
+    if name.endswith("*"):
+        message = f"`{name}` stands for catalogs of this file, which declares none of such a name"
+        return Problem(message, at, f"declare them under `catalogs` in `{stated.file.name}`")
+    message = f"the policy names the catalog `{name}`, which this file does not declare"
+    hint = f"declare `{name}` under `catalogs` in `{stated.file.name}`: no other file can then say what it is"
+    return Problem(message, at, hint)
 
 
 def _tags(node: Node) -> Iterator[tuple[str, Position]]:

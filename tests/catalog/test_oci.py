@@ -9,13 +9,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.registry import PASSWORD, USER, Registry, private_registry, registry, token_registry
 from mcpcompose.catalog.copies import Supply
+from mcpcompose.catalog.credentials import DockerLogins
 from mcpcompose.catalog.distribution import MANIFEST, Repository, digest_of
-from mcpcompose.catalog.https import Egress
+from mcpcompose.catalog.https import Answer, Egress
 from mcpcompose.catalog.kept import Copy, Oci
 from mcpcompose.catalog.oci import pull, push
 from mcpcompose.catalog.reference import parse
@@ -231,3 +233,31 @@ def test_a_registry_cannot_send_credentials_just_anywhere(tmp_path: Path, challe
 
     assert "planted" not in str(caught.value)
     assert packed not in str(caught.value)
+
+
+class Elsewhere(Egress):
+    """The outside, which answers everything with one answer and notes where it was asked."""
+
+    def __init__(self, status: int, headers: dict[str, str]) -> None:
+        super().__init__()
+        self.answer = (status, headers)
+        self.asked: list[str] = []
+
+    async def ask(self, method: str, url: str, **_keys: Any) -> Answer:  # type: ignore[override]
+        self.asked.append(f"{method} {url}")
+        return Answer(404 if method == "HEAD" else self.answer[0], self.answer[1], b"{}", url)
+
+
+@pytest.mark.parametrize("here", ["localhost:9", "localhost.:9", "127.0.0.9", "[::1]:9", "[0:0:0:0:0:0:0:1]:9"])
+async def test_a_registry_elsewhere_sends_neither_tokens_nor_uploads_to_this_machine(tmp_path: Path, here: str) -> None:
+    logins = DockerLogins({"DOCKER_CONFIG": str(tmp_path)}, tmp_path)
+    reference = parse("registry.example/team/x:1")
+    token = Elsewhere(401, {"www-authenticate": f'Bearer realm="http://{here}/token"'})
+    upload = Elsewhere(202, {"location": f"http://{here}/admin"})
+
+    with pytest.raises(FetchFailed, match="to this machine"):
+        await Repository(reference, token, logins).manifest("1")
+    with pytest.raises(FetchFailed, match="to this machine"):
+        await Repository(reference, upload, logins).put_blob(b"x")
+
+    assert not any(here in url for url in (*token.asked, *upload.asked))

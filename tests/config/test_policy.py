@@ -252,6 +252,33 @@ def test_no_other_file_says_what_an_approved_catalog_is(scene: Scene, over: str)
     assert any("the catalog `acme`" in one and "policy" in one for one in scene.problems())
 
 
+def test_a_star_for_catalogs_stands_for_those_of_the_policys_own_file(scene: Scene) -> None:
+    scene.bound_by(f"catalogs: {{acme: {scene.folder}/etc/acme.yaml}}\npolicy: {{servers: ['acme*/*']}}\n")
+    (scene.folder / "etc/acme.yaml").write_text(CATALOG)
+    scene.write(
+        **{
+            "mine.yaml": CATALOG,
+            "mcp-compose.yaml": "catalogs: {acme-mine: ./mine.yaml}\nservers:\n  a: {from: acme-mine/echo}\n",
+        }
+    )
+    assert any("comes from `acme-mine/echo`, which the policy does not accept" in one for one in scene.problems())
+
+    scene.write(**{"mcp-compose.yaml": "servers:\n  a: {from: acme/echo}\n"})
+    assert scene.load().project.servers["a"].image == PINNED
+
+
+def test_two_policies_cannot_mean_different_catalogs_by_one_name(scene: Scene) -> None:
+    scene.files = ("mcp-compose.yaml", "over.yaml")
+    scene.write(
+        **{
+            "mcp-compose.yaml": HEAD + "servers:\n  a: {from: acme/echo}\n",
+            "over.yaml": "catalogs: {acme: ./evil.yaml}\npolicy: {servers: [acme/*]}\nservers: {}\n",
+            "evil.yaml": CATALOG,
+        }
+    )
+    assert any("the catalog `acme` is named by the policy in `mcp-compose.yaml`" in one for one in scene.problems())
+
+
 def test_a_policy_declares_the_catalogs_that_it_names(scene: Scene) -> None:
     scene.write(
         **{
