@@ -19,7 +19,7 @@ from mcpcompose.errors import FileProblems, LockedStateDiffers
 from mcpcompose.spec.lockfile import Lock, LockedImage, LockedPackage, locked_server
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-FILE = Path("/work/mcp-compose.lock")
+FILE = Path("/srv/mcp-compose.lock")
 PACKAGE = LockedPackage(requirement="pypi:x==1", distributions={"x==1": (A, B), "idna==3": (A,)})
 WHOLE = Lock(
     catalogs={"acme": A},

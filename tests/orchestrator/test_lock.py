@@ -127,7 +127,7 @@ KEYS: dict[str, Any] = {
     "image": "one:1",
     "command": ["serve"],
     "environment": {"A": "1"},
-    "volumes": ["/work/data:/data"],
+    "volumes": ["/srv/data:/data"],
     "network": "none",
 }
 
@@ -138,8 +138,8 @@ KEYS: dict[str, Any] = {
         {"command": ["serve", "--all"]},
         {"entrypoint": ["sh"]},
         {"environment": {"A": "1", "B": "2"}},
-        {"volumes": ["/work/data:/data:ro"]},
-        {"volumes": ["/work/other:/data"]},
+        {"volumes": ["/srv/data:/data:ro"]},
+        {"volumes": ["/srv/other:/data"]},
         {"network": "open"},
         {"user": "0"},
         {"platform": "linux/arm64"},
@@ -168,14 +168,14 @@ async def test_another_folder_and_another_home_give_the_same_lock() -> None:
         written = Provenance(written={"servers.a.volumes.2": "${WHERE}:/x"})
         return project(Path(folder), servers={"a": {"image": "one:1", "volumes": volumes}}, provenance=written)
 
-    one = launch_identities(of("/work/team", "/home/ann"), Path("/home/ann"), {})
+    one = launch_identities(of("/srv/team", "/home/ann"), Path("/home/ann"), {})
     two = launch_identities(of("/srv/repo", "/Users/bob"), Path("/Users/bob"), {})
 
     assert one == two
 
 
 async def test_another_build_context_is_a_difference() -> None:
-    what = project(servers={"a": {"build": {"context": "/work/a"}}})
+    what = project(servers={"a": {"build": {"context": "/srv/a"}}})
 
     assert launch_identities(what, HOME, {"a": "1"}) != launch_identities(what, HOME, {"a": "2"})
 
