@@ -61,12 +61,12 @@ def declared(**keys: Any) -> dict[str, Any]:
 
 @contextmanager
 def ours(
-    servers: dict[str, Any] | None = None, tool: str = "s__echo", name: str = "mcp-compose"
+    servers: dict[str, Any] | None = None, tool: str = "s__echo", name: str = "mcp-compose", **top: Any
 ) -> Iterator[tuple[Contender, Workspace]]:
-    """`mcp-compose up -d`, as anybody would: the token is checked, nothing is switched off."""
+    """`mcp-compose up -d`, as anybody would: the token is checked, nothing is switched off; *top* are keys of the file."""
     workspace = Workspace()
     try:
-        workspace.save(servers or {"s": declared()})
+        workspace.save(servers or {"s": declared()}, **top)
         workspace.run("trust", "--all", code=None)  # the folder of the server's program is not in the project's
         workspace.up(bound=900)
         workspace.when_ready(bound=900)

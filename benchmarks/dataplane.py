@@ -93,6 +93,28 @@ def _settled(contender: Contender, before: float) -> float:
     return contender.memory()
 
 
+def guarded(bench: Bench) -> None:
+    """Scanning and the audit log against neither, at two sizes."""
+    bench.say("\n### `secret-scan` and the audit log, against the gateway with neither")
+    scan = [{"use": "secret-scan"}]
+    with (
+        stage.ours(name="neither", audit={"enabled": False}) as (neither, _),
+        stage.ours(name="audit") as (audited, _),
+        stage.ours(name="secret-scan", audit={"enabled": False}, interceptors=scan) as (scanned, _),
+        stage.ours(name="both", interceptors=scan) as (both, _),
+    ):
+        for size, least in ((200, 0.75), (10 << 10, 0.4)):
+            for modern in (False, True):
+                cell = Cell(16, modern, size)
+                found = bench.table(cell, [neither, audited, scanned, both])
+                without, guard = found["neither"], found["both"]
+                if isinstance(without, str) or isinstance(guard, str):
+                    raise AssertionError(f"{cell}: {without if isinstance(without, str) else guard}")
+                share = guard.figures.rate / without.figures.rate
+                what = f"calls/s with `secret-scan` and audit, of those with neither ({cell})"
+                bench.hold(what, f">= {least:.0%}", f"{share:.0%}", is_held=share >= least)
+
+
 def http(bench: Bench) -> None:
     """The same server over HTTP, directly and behind us."""
     bench.say("\n### Small calls to a server over HTTP")
@@ -142,6 +164,7 @@ def tools(bench: Bench) -> None:
 ROWS: dict[str, Callable[[Bench], None]] = {
     "calls": calls,
     "sizes": sizes,
+    "guarded": guarded,
     "http": http,
     "servers": servers,
     "tools": tools,

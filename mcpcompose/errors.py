@@ -16,6 +16,7 @@ McpComposeError            1  done wrong, with a message that names the thing
 ├── DangerRefused          2  a launch setting that is refused without `unsafe`
 ├── FetchFailed            1  a catalog or signature that cannot be had from where it is kept
 ├── SignatureRefused       1  an image without the signature that the policy asks for
+├── AuditUnavailable       1  a request cannot be written into the audit log
 ├── GatewayRunning         1  another gateway holds this project
 ├── GatewayNotRunning      1  no gateway holds this project
 └── UpstreamError          1  an MCP server that cannot be spoken to
@@ -139,6 +140,10 @@ class FetchFailed(McpComposeError):  # noqa: N818
 
 class SignatureRefused(McpComposeError):  # noqa: N818
     """An image without the signature that the policy asks for; nothing was started."""
+
+
+class AuditUnavailable(McpComposeError):  # noqa: N818
+    """A request cannot be written into the audit log, and so is refused."""
 
 
 class GatewayRunning(McpComposeError):  # noqa: N818

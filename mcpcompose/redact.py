@@ -18,6 +18,8 @@ _MASK: Final = MASK.encode()
 _SHORTEST_VALUE: Final = 4
 _SHORTEST_FORM: Final = 6
 _SHORTEST_LINE: Final = 16
+_FEW: Final = 24
+"""Forms up to which looking for one after the other is quicker than an automaton for all."""
 
 Span = tuple[int, int]
 
@@ -34,11 +36,17 @@ class Redactor:
         self._forms: set[bytes] = set()
         self._by_first: dict[int, list[bytes]] = {}
         self._longest = 0
+        self._finder: _Finder | None = None
         for value in values:
             self.add(value)
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._values)} values)"
+
+    @property
+    def known(self) -> int:
+        """How many values it hides; it only grows."""
+        return len(self._values)
 
     @property
     def longest(self) -> int:
@@ -82,14 +90,12 @@ class Redactor:
         return value
 
     def spans(self, data: bytes) -> list[Span]:
-        """Where *data* holds a form; overlapping ones as one, in order."""
-        found: list[Span] = []
-        for form in self._forms:
-            start = data.find(form)
-            while start >= 0:
-                found.append((start, start + len(form)))
-                start = data.find(form, start + 1)
-        return _merged(found)
+        """Where *data* holds a form; overlapping ones as one, in order. May be asked in any thread."""
+        finder = self._finder
+        if finder is None or finder.size != len(self._forms):
+            finder = self._finder = _Finder(tuple(self._forms))
+        found = finder.find(data)
+        return _merged(found) if len(found) > 1 else found
 
     def unfinished(self, data: bytes) -> int:
         """Where the earliest form starts that *data* ends in the middle of; the length of *data* when none does."""
@@ -101,6 +107,30 @@ class Redactor:
                 if any(form.startswith(rest) for form in forms):
                     return start
         return len(data)
+
+
+class _Finder:
+    """Finds some texts in others: all at once where they are many."""
+
+    def __init__(self, forms: tuple[bytes, ...]) -> None:
+        self._forms = forms
+        self.size = len(forms)
+        self._automaton: Any = None
+        if len(forms) > _FEW:
+            from ahocorasick_rs import BytesAhoCorasick  # noqa: PLC0415  most runs have few secrets or none
+
+            self._automaton = BytesAhoCorasick(forms)
+
+    def find(self, data: bytes) -> list[Span]:
+        if self._automaton is not None:
+            return [(start, end) for _, start, end in self._automaton.find_matches_as_indexes(data, overlapping=True)]
+        found: list[Span] = []
+        for form in self._forms:
+            start = data.find(form)
+            while start >= 0:
+                found.append((start, start + len(form)))
+                start = data.find(form, start + 1)
+        return found
 
 
 class RedactedStream:
@@ -159,7 +189,7 @@ def _merged(spans: list[Span]) -> list[Span]:
 def _forms(raw: bytes) -> Iterator[bytes]:
     yield raw
     text = raw.decode("utf-8", "replace")
-    encoded = (*_json_forms(text), *_base64_forms(raw), *_percent_forms(raw), raw[::-1], text[::-1].encode())
+    encoded = (*_json_forms(text), *_base64_forms(raw), *_percent_forms(raw), raw[::-1], *_json_forms(text[::-1]))
     for form in (*encoded, raw.hex().encode(), raw.hex().upper().encode()):
         if len(form) >= min(_SHORTEST_FORM, len(raw)):
             yield form
@@ -171,6 +201,15 @@ def _json_forms(text: str) -> Iterator[bytes]:
         yield once.encode()
         yield once.replace("/", "\\/").encode()
         yield json.dumps(once, ensure_ascii=ascii_only)[1:-1].encode()
+    escaped = "".join(f"\\u{unit:04x}" for unit in _units(text))
+    yield escaped.encode()
+    yield escaped.upper().replace("\\U", "\\u").encode()
+
+
+def _units(text: str) -> Iterator[int]:
+    """The UTF-16 code units, which is what JSON escapes."""
+    raw = text.encode("utf-16-be", "surrogatepass")
+    return (int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2))
 
 
 def _base64_forms(raw: bytes) -> Iterator[bytes]:

@@ -68,10 +68,29 @@ class AdminClient:
         found: dict[str, Any] = self._once("GET", "/offers")
         return found
 
+    def withheld(self) -> list[dict[str, Any]]:
+        """What of the servers' definitions waits for a person's acceptance, where there is no lock."""
+        found: list[dict[str, Any]] = self._once("GET", "/withheld")
+        return found
+
+    def accept(self, hashes: Sequence[str]) -> list[dict[str, Any]]:
+        """Accept exactly these of them."""
+        found: list[dict[str, Any]] = self._once("POST", "/accept", {"hashes": list(hashes)})
+        return found
+
     def call(self, request: Event) -> dict[str, Any]:
         """One call through the gateway's pipeline."""
         found: dict[str, Any] = self._once("POST", "/call", request)
         return found
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """The governed sessions."""
+        found: list[dict[str, Any]] = self._once("GET", "/sessions")
+        return found
+
+    def reset_session(self, client: str) -> bool:
+        """End the governed session of *client*; False when it has none."""
+        return bool(self._once("POST", "/sessions/reset", {"client": client})["ended"])
 
     def token(self, client: str, *, rotate: bool) -> dict[str, Any]:
         """A client's token, made on first use, or another one."""

@@ -33,7 +33,6 @@ from mcpcompose.errors import McpComposeError
 from mcpcompose.paths import private_folder, project_paths
 
 TOKEN_PREFIX: Final = "mcpc_"  # noqa: S105  what every token of ours starts with
-_OTHERS: Final = 0o077
 _HOLDER: Final = "holds_token"
 
 
@@ -163,20 +162,23 @@ def plan_disconnect(place: Place, connection: Connection, *, force: bool = False
 
 
 def disconnect(place: Place, plan: Plan, connection: Connection) -> Saved | None:
-    """Carry it out; None when nothing of ours was left in the file."""
+    """Carry it out; None when nothing of ours was left in the file, or another program still reads the entry."""
     target, ledger = plan.target, ledger_of(place)
     with ledger.held():
         snapshot = last_change.snapshot(folder_of(place))
-        if plan.keeps:
-            ledger.forget(connection)
+        known = ledger.find(*connection.key)
+        if known is None:
+            return None
+        if _sharing(ledger, known):
+            ledger.forget(known)
             return None
         with client_lock.held(target.file, target.application.lock):
-            state, saved = _taken_away(place, target, connection, force=plan.force)
-        _leave(connection)
-        ledger.forget(connection)
+            state, saved = _taken_away(place, target, known, force=plan.force)
+        _leave(known)
+        ledger.forget(known)
         if saved is not None:
-            _open_again(state, connection)
-            _remember(place, f"disconnect {connection.application}", state, saved, snapshot)
+            _open_again(state, known)
+            _remember(place, f"disconnect {known.application}", state, saved, snapshot)
     return saved
 
 
@@ -347,11 +349,8 @@ def _kept(
 def _open_again(state: FileState, connection: Connection) -> None:
     """Give the file the mode that it had before a token went in, if no token is left in it."""
     mode = connection.about.get("mode")
-    if not connection.about.get(_HOLDER) or not isinstance(mode, int) or not mode & _OTHERS:
-        return
-    now = write.load(state.path)
-    if now.exists and now.mode == mode & ~_OTHERS and TOKEN_PREFIX not in now.text:
-        now.target.chmod(mode)
+    if connection.about.get(_HOLDER) and isinstance(mode, int) and TOKEN_PREFIX not in write.load(state.path).text:
+        write.reopen(state.path, mode)
 
 
 def _backups(place: Place) -> Path:

@@ -13,18 +13,20 @@ from mcpcompose.actions.locate import Place, load_request
 from mcpcompose.actions.port import port_for
 from mcpcompose.actions.record import Record, read_record, write_record
 from mcpcompose.auth.tokens import Tokens
-from mcpcompose.engine.base import Endpoint, Engine
+from mcpcompose.engine.base import ByteStream, Endpoint, Engine
 from mcpcompose.errors import McpComposeError
-from mcpcompose.gateway.gateway import ProjectGateway
+from mcpcompose.gateway.gateway import Governed, ProjectGateway
 from mcpcompose.log import ServerLogs
-from mcpcompose.orchestrator.approval import approvals_of
+from mcpcompose.orchestrator.approval import accepted_file, approvals_of
 from mcpcompose.orchestrator.controller import Controller
 from mcpcompose.orchestrator.key import digest_key, sealing_key
 from mcpcompose.orchestrator.round import Place as OrchestratorPlace
+from mcpcompose.orchestrator.serving import Expand
 from mcpcompose.orchestrator.signed import Verify
 from mcpcompose.paths import ProjectPaths
 from mcpcompose.redact import Redactor
 from mcpcompose.secrets.places import keyring_places
+from mcpcompose.spec.interceptor import Interceptor
 from mcpcompose.spec.policy import Signer
 from mcpcompose.spec.project import Project
 
@@ -129,6 +131,15 @@ class Context:
             instances=_Instances(self),
             redact=self.redactor.text,
             key=sealing_key(self.paths),
+            accepted=accepted_file(self.paths, place.owner),
+            governed=Governed(
+                sessions=self.paths.state / "sessions.json",
+                audit=self.paths.state / "audit",
+                redactor=self.redactor,
+                environ=lambda: self.engines.environ,
+                containers=_Containers(self),
+                log=self.logs,
+            ),
         )
         self.serving = ListeningGateway(self.gateway, place)
         self.controller = Controller(
@@ -165,6 +176,22 @@ class _Instances:
 
     async def rest(self, server: str) -> None:
         await self._context.controller.instances.rest(server)
+
+
+class _Containers:
+    """Containers of interceptors for the gateway, by the controller that is made after it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def prepare(self, spec: Interceptor) -> None:
+        await self._context.controller.containers.prepare(spec)
+
+    async def start(self, spec: Interceptor) -> tuple[str, ByteStream]:
+        return await self._context.controller.containers.start(spec)
+
+    async def stop(self, name: str) -> None:
+        await self._context.controller.containers.stop(name)
 
 
 class Source:
@@ -209,7 +236,11 @@ class ListeningGateway:
         self.starting, self.attach, self.health = gateway.starting, gateway.attach, gateway.health
         self.detach, self.failed, self.stopped = gateway.detach, gateway.failed, gateway.stopped
 
-    def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+    def resolving(self, expand: Expand) -> None:
+        """How texts of interceptors get their values."""
+        self._gateway.resolving(expand)
+
+    def declare(self, project: Project, fingerprints: Mapping[str, str], written: Mapping[str, str]) -> None:
         """Serve *project* from now on. Raises `McpComposeError` when it is the first and its port is taken."""
         gateway = project.gateway
         if self._at is None:
@@ -217,7 +248,7 @@ class ListeningGateway:
             port = port_for(gateway, record.port if record else None, self._place.owner.id)
         else:
             port = gateway.port or self._at[1]
-        self._gateway.declare(project, fingerprints)
+        self._gateway.declare(project, fingerprints, written)
         at = (_same_host(gateway.listen), port)
         if at == self._at:
             self.problem = None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from mcpcompose.actions.context import Context, Source, remember
-from mcpcompose.actions.report import plan_as_json, problem_as_json, server_as_json, step_as_json
+from mcpcompose.actions.report import plan_as_json, problem_as_json, server_as_json, step_as_json, waiting_as_json, why
 from mcpcompose.actions.version import version_number
 from mcpcompose.auth.tokens import DEFAULT_PROFILE
 from mcpcompose.config.watch import changes
@@ -20,7 +20,7 @@ from mcpcompose.log import fields
 from mcpcompose.orchestrator.controller import Finish
 from mcpcompose.orchestrator.outcome import OnEvent, Outcome, reason_of
 from mcpcompose.orchestrator.requests import ApplyRequest
-from mcpcompose.upstream.base import State, Status
+from mcpcompose.upstream.base import State
 
 Json = Mapping[str, Any]
 _log: Final = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class GatewayControl:
             },
             "servers": [server_as_json(one) for one in context.gateway.status()] if project else [],
             "problem": problem_as_json(problem) if problem else None,
+            "interceptors": context.redactor.tree(context.gateway.governance.problems()),
             "unapproved": [
                 {"hash": form.hash, "kind": form.kind, "subject": form.subject, "text": form.text}
                 for form in status.pending
@@ -163,10 +164,32 @@ class GatewayControl:
         settled = {one.server for one in self._context.gateway.status() if one.state in _SPOKEN}
         return {name: found for name, found in self._context.gateway.offers().items() if name in settled}
 
+    async def withheld(self) -> Sequence[Json]:
+        """What of the servers' definitions waits for acceptance; to be looked at, so no secret is in it."""
+        found: list[Json] = self._context.redactor.tree(
+            [waiting_as_json(one) for one in self._context.gateway.waiting()]
+        )
+        return found
+
+    async def accept(self, hashes: Sequence[str]) -> Sequence[Json]:
+        """Accept exactly these."""
+        return [waiting_as_json(one) for one in self._context.gateway.accept(hashes)]
+
     async def call(self, request: Json) -> Json:
         """One call through the gateway's own pipeline."""
         params = {"name": str(request["tool"]), "arguments": dict(request.get("arguments") or {})}
         return await self._context.gateway.call("tools/call", params, profile=request.get("profile") or DEFAULT_PROFILE)
+
+    async def sessions(self) -> Sequence[Json]:
+        """What each client has read, and is pinned to."""
+        sessions: list[Json] = self._context.redactor.tree(
+            [one.as_json() for one in self._context.gateway.governance.sessions.all()]
+        )
+        return sessions
+
+    async def reset_session(self, client: str) -> bool:
+        """End the governed session of a client; False when it has none."""
+        return self._context.gateway.governance.sessions.reset(client)
 
     async def token(self, client: str, *, rotate: bool) -> Json:
         """A client's token, made on first use, or another one."""
@@ -327,7 +350,7 @@ class GatewayControl:
     def _done(self, outcome: Outcome, *, changed: bool, only: frozenset[str] | None = None) -> Json:
         redact = self._context.redactor.text
         statuses = [one for one in self._context.gateway.status() if only is None or one.server in only]
-        failed = {one.server: _why(one) for one in statuses if one.state not in _FINE}
+        failed = {one.server: why(one) for one in statuses if one.state not in _FINE}
         failed |= {server: redact(reason_of(error)) for server, error in outcome.errors.items()}
         project = self._controller.status().project
         return {
@@ -372,9 +395,3 @@ def relocked(wire: Json, lock: str | None) -> Json:
     """*wire* with *lock* in place of the lock file; while it is, things may differ even from `up --locked`."""
     locked = wire.get("was_locked", wire.get("locked"))
     return {**wire, "lock": lock, "was_locked": locked, "locked": locked if lock is None else False}
-
-
-def _why(status: Status) -> str:
-    """Why a server does not serve, and where its own last words are."""
-    reason = status.reason or str(status.state)
-    return f"{reason}; see `mcp-compose logs {status.server}`" if "exited" in reason and "`" not in reason else reason

@@ -13,6 +13,7 @@ from mcpcompose.engine.base import Endpoint, Engine
 from mcpcompose.engine.check import Health
 from mcpcompose.log import ServerLogs, setup
 from mcpcompose.orchestrator.round import Place as OrchestratorPlace
+from mcpcompose.orchestrator.serving import Expand
 from mcpcompose.redact import Redactor
 from mcpcompose.spec.project import Project
 
@@ -46,7 +47,10 @@ def place_of(place: Place) -> OrchestratorPlace:
 class Nobody:
     """Serves nobody (`orchestrator.serving.Serving`)."""
 
-    def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+    def resolving(self, expand: Expand) -> None:
+        """Nobody is told."""
+
+    def declare(self, project: Project, fingerprints: Mapping[str, str], written: Mapping[str, str]) -> None:
         """Nobody is told."""
 
     def starting(self, server: str) -> None:

@@ -22,6 +22,7 @@ from mcpcompose.actions.locate import FILE_NAMES, absolute
 from mcpcompose.actions.options import Options
 from mcpcompose.clients.import_paths import Surroundings as Machine
 from mcpcompose.errors import FileProblems, McpComposeError, UsageError
+from mcpcompose.file_lock import alone_in
 
 if TYPE_CHECKING:
     from mcpcompose.clients.import_draft import Draft
@@ -75,7 +76,7 @@ def _waits(options: Options, file: Path) -> int:
 
 async def _import(options: Options, wish: Wish) -> Imported:
     from mcpcompose.actions.import_collect import collect
-    from mcpcompose.config.load import normalised
+    from mcpcompose.config.chosen import normalised
     from mcpcompose.secrets.base import StoreUnusable
     from mcpcompose.secrets.providers import Surroundings
     from mcpcompose.secrets.system_keyring import SystemKeyring
@@ -96,17 +97,20 @@ async def _import(options: Options, wish: Wish) -> Imported:
     result = joining.joined(secrets)
     if wish.dry_run or result.text == before:
         return result
-    try:
-        remarks, new = await keep([one for one in result.secrets if one.value], directory, where)
-    except StoreUnusable as error:
-        steps = (error.hint, "or keep the tokens elsewhere: `--secrets dotenv` or `--secrets environment`")
-        raise StoreUnusable(error.message, hint="\n".join(filter(None, steps))) from error
-    try:
-        _write(file, before, result.text)
-    except BaseException:
-        await forget(new, where)
-        raise
-    return replace(result, remarks=(*remarks, *result.remarks), is_written=True)
+    with alone_in(directory):
+        _unchanged(file, before)
+        try:
+            kept = await keep([one for one in result.secrets if one.value], directory, where)
+        except StoreUnusable as error:
+            steps = (error.hint, "or keep the tokens elsewhere: `--secrets dotenv` or `--secrets environment`")
+            raise StoreUnusable(error.message, hint="\n".join(filter(None, steps))) from error
+        try:
+            _unchanged(file, before)
+            replace_file(file, result.text, 0o644)
+        except BaseException:
+            await forget(kept, where)
+            raise
+    return replace(result, remarks=(*kept.remarks, *result.remarks), is_written=True)
 
 
 def _real(folder: Path) -> Path:
@@ -309,8 +313,7 @@ def _beside(file: Path, text: str) -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
-def _write(file: Path, before: str, text: str) -> None:
-    """Write *text*, unless somebody changed the file meanwhile."""
+def _unchanged(file: Path, before: str) -> None:
+    """Raise `UsageError` when somebody changed *file* meanwhile."""
     if _text(file) != before:
         raise UsageError(f"`{file.name}` was changed by somebody else just now", hint="import again")
-    replace_file(file, text, 0o644)

@@ -105,53 +105,70 @@ async def _entry(one: Found, project: str, where: Surroundings) -> tuple[str, bo
     raise UsageError(f"the keyring has a thousand entries like `{base}`")
 
 
-async def keep(secrets: Sequence[Placed], folder: Path, where: Surroundings) -> tuple[list[str], list[str]]:
+@dataclass(slots=True)
+class KeptValues:
     """
-    Keep all values; returns what is to be said about the places, and the keyring entries that are new.
+    What was kept: the keyring *entries* that are new, and what the dotenv file held before (None: it was not there).
 
-    Raises what keeping one raises, after taking the others back.
+    *remarks* say where it is.
     """
+
+    remarks: list[str] = field(default_factory=list)
+    entries: list[str] = field(default_factory=list)
+    dotenv: Path | None = None
+    before: str | None = field(default=None, repr=False)
+
+
+async def keep(secrets: Sequence[Placed], folder: Path, where: Surroundings) -> KeptValues:
+    """Keep all values. Raises what keeping one raises, after taking the others back."""
     from mcpcompose.secrets.store import set_value
     from mcpcompose.spec.secret import KeyringSource
 
+    done = KeptValues()
     said: dict[str, None] = {}
-    new: list[str] = []
     lines: dict[str, str] = {}
     try:
         for one in secrets:
             match one.source:
                 case {"keyring": str(entry)} if one.value is not None and not one.is_there:
                     kept = await set_value(KeyringSource(keyring=entry), one.value.encode("utf-8", "replace"), where)
-                    new.append(entry)
+                    done.entries.append(entry)
                     said |= dict.fromkeys(filter(None, (f"secrets are kept in {kept.where}", kept.remark)))
                 case {"dotenv": {"key": str(key)}} if one.value is not None:
                     lines[key] = one.value
                 case _:
                     pass
         if lines:
-            said |= dict.fromkeys(_to_dotenv(folder / DOTENV, lines))
+            said |= dict.fromkeys(_to_dotenv(folder / DOTENV, lines, done))
     except BaseException:
-        await forget(new, where)
+        await forget(done, where)
         raise
-    return list(said), new
+    done.remarks = list(said)
+    return done
 
 
-async def forget(entries: Iterable[str], where: Surroundings) -> None:
-    """Take back the keyring entries that were made."""
+async def forget(kept: KeptValues, where: Surroundings) -> None:
+    """Take back what was kept."""
     from mcpcompose.errors import McpComposeError
     from mcpcompose.secrets.store import remove
     from mcpcompose.spec.secret import KeyringSource
 
-    for entry in entries:
+    if kept.dotenv is not None:
+        with suppress(McpComposeError, OSError):
+            if kept.before is None:
+                kept.dotenv.unlink()
+            else:
+                replace_file(kept.dotenv, kept.before, 0o600)
+    for entry in kept.entries:
         with suppress(McpComposeError):
             await remove(KeyringSource(keyring=entry), where)
 
 
-def _to_dotenv(file: Path, lines: Mapping[str, str]) -> list[str]:
+def _to_dotenv(file: Path, lines: Mapping[str, str], done: KeptValues) -> list[str]:
     """Add *lines* to *file*, readable by its owner only. Raises `UsageError` where a key has another value."""
     from mcpcompose.config.variables import read_dotenv
 
-    before = ""
+    before: str | None = None
     if file.is_symlink():
         raise UsageError(f"`{file.name}` is a symbolic link: secrets are not written through it")
     if os.path.lexists(file):
@@ -160,10 +177,10 @@ def _to_dotenv(file: Path, lines: Mapping[str, str]) -> list[str]:
             raise UsageError(f"`{file.name}` has another value for `{clash[0]}` already", hint="rename it there first")
         before = file.read_text(encoding="utf-8")
         lines = {key: value for key, value in lines.items() if key not in there}
-    if before and not before.endswith("\n"):
-        before += "\n"
-    content = before + "".join(f"{key}={_quoted(value)}\n" for key, value in lines.items())
+    gap = "\n" if before and not before.endswith("\n") else ""
+    content = (before or "") + gap + "".join(f"{key}={_quoted(value)}\n" for key, value in lines.items())
     replace_file(file, content, 0o600)
+    done.dotenv, done.before = file, before
     said = [f"secrets are kept in `{file}`, unencrypted"]
     if not _is_ignored(file):
         said.append(f"`{file.name}` must not be committed: add it to `.gitignore`")

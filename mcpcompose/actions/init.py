@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -54,14 +55,14 @@ def write_starter(options: Options, *, force: bool) -> Path:
     """Write the starter file to the first of the files named, or here. Raises `UsageError` when one is there."""
     if options.files:
         file = absolute(options.directory, options.files[0])
-        there = [file] if file.exists() else []
+        there = [file] if os.path.lexists(file) else []
     else:
         file = options.directory / FILE_NAMES[0]
-        there = [found for name in FILE_NAMES if (found := options.directory / name).exists()]
+        there = [found for name in FILE_NAMES if os.path.lexists(found := options.directory / name)]
     if there and not force:
         raise UsageError(f"`{there[0].name}` is already here", hint="replace it with `mcp-compose init --force`")
     try:
-        write_atomically(file, STARTER, mode=0o644)
+        write_atomically(Path(os.path.realpath(file)), STARTER, mode=0o644)
     except OSError as error:
         raise UsageError(f"cannot write `{file}`: {error.strerror}") from error
     return file

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mcpcompose.actions.files import read_json, write_atomically
 from mcpcompose.clients import write
+from mcpcompose.clients.ledger import Ledger
 from mcpcompose.clients.write import FileState, Saved
 from mcpcompose.errors import McpComposeError, UsageError
 
@@ -20,7 +21,8 @@ _LEDGER: Final = "clients.json"
 @dataclass(frozen=True, slots=True)
 class LastChange:
     """
-    *before* is a copy of the file as it was (None: it was not there), *digest* what it is since (None: it is gone).
+    *before* is a copy of the file as it was (None: it was not there), *mode* what it had; *digest* is what it is since
+    (None: it is gone).
 
     *ledger* is the text of the ledger as it was; *made* are the folders that were made for the file.
     """
@@ -29,6 +31,7 @@ class LastChange:
     file: Path
     digest: str | None
     before: Path | None
+    mode: int | None
     private: bool
     made: tuple[Path, ...]
     ledger: str | None
@@ -60,6 +63,7 @@ def remember(folder: Path, what: str, state: FileState, saved: Saved, ledger: st
         "file": str(state.path),
         "digest": saved.after,
         "before": None if saved.backup is None else str(saved.backup),
+        "mode": state.mode,
         "private": private,
         "made": [str(path) for path in saved.made],
         "ledger": ledger,
@@ -77,6 +81,7 @@ def last(folder: Path) -> LastChange:
             file=Path(data["file"]),
             digest=data["digest"],
             before=Path(before) if before else None,
+            mode=data.get("mode"),
             private=data["private"],
             made=tuple(map(Path, data["made"])),
             ledger=data["ledger"],
@@ -86,13 +91,20 @@ def last(folder: Path) -> LastChange:
 
 
 def take_back(folder: Path, change: LastChange, backups: Path) -> None:
-    """Make the file and the ledger what they were. Raises `McpComposeError` when somebody changed the file since."""
-    state = change.current()
+    """
+    Make the file, and what the ledger knows of it, what they were.
+
+    Raises `McpComposeError` when somebody changed the file since, or the ledger is spoilt.
+    """
+    state, ledger = change.current(), Ledger(folder)
+    ledger.connections()
     if change.before is None:
         write.erase(state, backups, made=change.made)
     else:
         write.save(state, write.load(change.before).text, backups, private=change.private)
-    restore_ledger(folder, change.ledger)
+        if change.mode is not None and not change.private:
+            write.reopen(state.path, change.mode)
+    ledger.take_back(change.ledger, change.file)
     (folder / _FILE).unlink(missing_ok=True)
 
 

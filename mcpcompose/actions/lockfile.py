@@ -42,6 +42,8 @@ class Report:
     drift: tuple[Change, ...] = ()
     differences: tuple[Difference, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    servers: tuple[Mapping[str, Any], ...] = ()
+    """As `ps` shows them, those of which some definitions look poisoned."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,13 +70,13 @@ def check(place: Place, *, live: bool, on_event: OnEvent) -> Report:
         return Report(differences=found)
     moved, notes = _moved(place, loaded)
     with _looking(place, None, on_event) as gateway:
-        offers = gateway.offers()
+        offers, suspect = gateway.offers(), _suspect(gateway)
     entries = {name: entry for name, entry in lock.servers.items() if name in loaded.project.servers}
     changed = tuple(
         one for name, entry in entries.items() if name in offers for one in drift(name, entry, offers[name])
     )
     unknown = {name: "does not serve" for name in entries if name not in offers}
-    return Report(drift=(*moved, *changed), differences=found, failed=unknown, notes=notes)
+    return Report(drift=(*moved, *changed), differences=found, failed=unknown, servers=suspect, notes=notes)
 
 
 def lock(place: Place, accept: Sequence[str], on_event: OnEvent) -> Report:
@@ -95,7 +97,7 @@ def lock(place: Place, accept: Sequence[str], on_event: OnEvent) -> Report:
     found = _pinned(place, loaded, choice.servers, on_event)
     text = lock_text(found.lock) if before is None or found.lock != before else None
     with _looking(place, text, on_event) as gateway:
-        offers = gateway.offers()
+        offers, suspect = gateway.offers(), _suspect(gateway)
         after, drifted, failed = _next(place, loaded, found, offers, choice)
         place_of(place).approvals.accept_lock(after)
         file = lock_path(loaded.project.directory)
@@ -108,7 +110,12 @@ def lock(place: Place, accept: Sequence[str], on_event: OnEvent) -> Report:
     project = loaded.project.model_copy(update={"lock": after})
     left = differences(project, found.launches, whole=False)
     left = tuple(one for one in left if one.server not in failed)
-    return Report(is_written, changes(before or _empty(), after), drifted, left, failed)
+    return Report(is_written, changes(before or _empty(), after), drifted, left, failed, suspect)
+
+
+def _suspect(gateway: AdminClient) -> tuple[Mapping[str, Any], ...]:
+    """What was found in the definitions that are locked or could be."""
+    return tuple({**one, "withheld": []} for one in gateway.status()["servers"] if one.get("findings"))
 
 
 def _next(

@@ -13,7 +13,7 @@ from mcpcompose.errors import EngineUnreachable
 def status(place: Place) -> dict[str, Any]:
     """
     `project`, `directory`, `files`, `engine`, `endpoint`, `gateway` (None when none runs), `servers`, `problem`
-    (what keeps the file as it is now from taking effect) and `unapproved`.
+    (what keeps the file as it is now from taking effect), `interceptors` (what went wrong with them) and `unapproved`.
     """
     if gateway := running_gateway(place):
         return gateway.status()
@@ -28,6 +28,7 @@ def status(place: Place) -> dict[str, Any]:
         "gateway": None,
         "servers": _left(place, record) if record.engines else [],
         "problem": None,
+        "interceptors": [],
         "unapproved": [],
     }
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mcpcompose.errors import FileProblems, McpComposeError
+from mcpcompose.gateway.integrity import finding_as_json
 from mcpcompose.orchestrator.plan import Plan, describe
 
 if TYPE_CHECKING:
+    from mcpcompose.gateway.accepting import Waiting
     from mcpcompose.orchestrator.outcome import StepEvent
     from mcpcompose.orchestrator.requests import Preview
     from mcpcompose.upstream.base import Status
@@ -28,6 +30,25 @@ def server_as_json(status: Status) -> dict[str, Any]:
         "title": status.title,
         "health": status.health,
         "withheld": [{"kind": one.kind, "name": one.name, "why": one.why} for one in status.withheld],
+        "accept": status.accept,
+        "findings": [finding_as_json(one) for one in status.findings],
+    }
+
+
+def why(status: Status) -> str:
+    """Why a server does not serve, and where its own last words are."""
+    reason = status.reason or str(status.state)
+    return f"{reason}; see `mcp-compose logs {status.server}`" if "exited" in reason and "`" not in reason else reason
+
+
+def waiting_as_json(one: Waiting) -> dict[str, Any]:
+    """A definition that waits for acceptance; like a form of `trust`, and what was found in it."""
+    return {
+        "hash": one.hash,
+        "kind": f"withheld {one.kind}",
+        "subject": one.subject,
+        "text": one.text,
+        "findings": [finding_as_json(found) for found in one.findings],
     }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WasSet:
-    """Where a value is now, which servers get it, and the sources before it that have one of their own."""
+    """Where a value is now, who gets it, and the sources before it that have one of their own."""
 
     kept: Kept
     used_by: tuple[str, ...]
@@ -33,7 +33,7 @@ class WasSet:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One secret of the file: its sources in order with what looking found, and the servers that get it."""
+    """One secret of the file: its sources in order with what looking found, and who gets it."""
 
     name: str
     sources: tuple[tuple[SecretSource, str, bool, Look], ...]
@@ -167,9 +167,12 @@ def _surroundings(place: Place, loaded: Loaded) -> Surroundings:
 
 
 def _users(loaded: Loaded, name: str) -> tuple[str, ...]:
-    from mcpcompose.secrets.resolver import server_secrets
+    from mcpcompose.secrets.resolver import interceptor_secrets, server_secrets
 
-    return tuple(server for server, declared in loaded.project.servers.items() if name in server_secrets(declared))
+    project = loaded.project
+    servers = (server for server, declared in project.servers.items() if name in server_secrets(declared))
+    others = (one.label for one in project.interceptors if name in interceptor_secrets(one))
+    return (*servers, *(f"interceptor {label}" for label in others))
 
 
 def _writable(loaded: Loaded, name: str, where: Surroundings) -> tuple[int, SecretSource]:

@@ -15,8 +15,9 @@ def tools(place: Place, profile: str | None) -> list[dict[str, Any]]:
 
 
 def withheld(place: Place) -> list[dict[str, Any]]:
-    """The servers, as `ps` shows them, of which the lock withholds something."""
-    return [server for server in AdminClient(place.paths.admin_socket).status()["servers"] if server.get("withheld")]
+    """The servers, as `ps` shows them, of which something is withheld or looks poisoned."""
+    servers = AdminClient(place.paths.admin_socket).status()["servers"]
+    return [server for server in servers if server.get("withheld") or server.get("findings")]
 
 
 def call_tool(place: Place, tool: str, arguments: dict[str, Any], profile: str | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mcpcompose.actions.admin_client import AdminClient, Event
 from mcpcompose.actions.locate import Place
 from mcpcompose.actions.spawn import running_gateway
 from mcpcompose.errors import UsageError
@@ -47,6 +48,34 @@ def approve(place: Place, hashes: Sequence[str] | None) -> tuple[Form, ...]:
         approvals.approve(chosen)
         _tell(place)
     return chosen
+
+
+def withheld(place: Place) -> list[dict[str, Any]]:
+    """The definitions that the running gateway withholds until they are accepted, in exact form."""
+    gateway = running_gateway(place)
+    return gateway.withheld() if gateway is not None else []
+
+
+def accept(place: Place, hashes: Sequence[str]) -> list[dict[str, Any]]:
+    """Accept exactly these of `withheld`. Raises `UsageError` for what has become another one meanwhile."""
+    return AdminClient(place.paths.admin_socket).accept(hashes) if hashes else []
+
+
+def accept_named(place: Place, words: Sequence[str]) -> list[dict[str, Any]]:
+    """Accept `SERVER` or `SERVER/NAME` as it is now. Raises `UsageError` where nothing of it is withheld."""
+    waiting = AdminClient(place.paths.admin_socket).withheld()
+    chosen: list[str] = []
+    for word in words:
+        server, _, name = word.partition("/")
+        found = [one["hash"] for one in waiting if one["subject"] == word or (not name and _server(one) == server)]
+        if not found:
+            raise UsageError(f"nothing of `{word}` is withheld", hint="see `mcp-compose trust`")
+        chosen += found
+    return accept(place, list(dict.fromkeys(chosen)))
+
+
+def _server(form: Event) -> str:
+    return str(form["subject"]).partition("/")[0]
 
 
 def as_json(form: Form) -> dict[str, Any]:

@@ -130,6 +130,13 @@ def _unreadable() -> Index:
 
 
 def _encode(data: bytes, digest: str, parse_yaml: Parse, kind: str | None) -> bytes:
+    try:
+        return _encoded(data, digest, parse_yaml, kind)
+    except UnicodeEncodeError as error:
+        raise NotReadable("the catalog holds half a character (like `\\ud800`), which is no text") from error
+
+
+def _encoded(data: bytes, digest: str, parse_yaml: Parse, kind: str | None) -> bytes:
     document = _document(data, parse_yaml)
     format_ = kind if kind in _FORMATS else _format_of(document)
     places: dict[str, tuple[int, int]] = {}

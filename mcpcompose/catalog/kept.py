@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from mcpcompose.errors import FetchFailed, McpComposeError
 from mcpcompose.paths import private_folder, project_paths
 
 MAX_BYTES: Final = 16 << 20
@@ -95,17 +96,25 @@ class Copies:
             return None
 
     def write(self, location: Location, copy: Copy) -> None:
-        """Keep *copy* in the place of the one before."""
+        """Keep *copy* in the place of the one before. Raises `FetchFailed`; the one before is then still there."""
         about = {key: value for key, value in asdict(copy).items() if key != "data"}
         said = {"version": _VERSION, "source": _named(location), **about}
         head = json.dumps({**said, "sha256": hashlib.sha256(copy.data).hexdigest()}).encode() + b"\n"
+        try:
+            self._replace(self.file(location), head + copy.data)
+        except OSError as error:
+            raise FetchFailed(f"no copy can be kept in `{self.folder}`: {error.strerror}") from error
+        except McpComposeError as error:
+            raise FetchFailed(f"no copy can be kept: {error.message}", hint=error.hint) from error
+
+    def _replace(self, file: Path, content: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=private_folder(self.folder), prefix=".copy-")
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(head + copy.data)
-                file.flush()
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
                 os.fsync(descriptor)
-            Path(name).replace(self.file(location))
+            Path(name).replace(file)
         except BaseException:
             with suppress(OSError):
                 Path(name).unlink()

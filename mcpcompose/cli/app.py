@@ -11,10 +11,12 @@ import typer
 
 from mcpcompose.actions.options import Options, current_folder
 from mcpcompose.cli import (
+    audit,
     catalog,
     client,
     config,
     down,
+    governed,
     images,
     import_,
     init,
@@ -79,6 +81,7 @@ def application() -> typer.Typer:
     ls.register(app)
     ps.register(app)
     logs.register(app)
+    audit.register(app)
     lifecycle.register(app)
     images.register(app)
     lock.register(app)
@@ -88,6 +91,7 @@ def application() -> typer.Typer:
     catalog.register(app)
     client.register(app)
     profile.register(app)
+    governed.register(app)
     run.register(app)
     shell.register(app)
     return app

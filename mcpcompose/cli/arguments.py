@@ -11,7 +11,7 @@ from typing import Final
 
 WITH_VALUE: Final = frozenset({"-f", "--file", "-p", "--project-name", "--env-file", "--profile", "--engine"})
 WITHOUT_VALUE: Final = frozenset({"-q", "--quiet"})
-_OWN: Final = {"logs": frozenset({"-f"}), "client": frozenset({"--profile"})}
+_OWN: Final = {"audit": frozenset({"-f", "--profile"}), "logs": frozenset({"-f"}), "client": frozenset({"--profile"})}
 
 
 def hoisted(arguments: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 from mcpcompose.cli.output import Output
 from mcpcompose.cli.progress import Progress
 from mcpcompose.cli.session import Format, FormatOption, session
+from mcpcompose.cli.up import show_withheld
 from mcpcompose.errors import LockedStateDiffers, UsageError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def as_json(report: Report) -> dict[str, Any]:
             for one in report.differences
         ],
         "failed": dict(report.failed),
+        "findings": {str(one["server"]): one["findings"] for one in report.servers},
         "notes": list(report.notes),
     }
 
@@ -98,6 +100,8 @@ def _show(report: Report, output: Output, *, only_looked: bool) -> None:
         output.warning(f"{who}{one.text}")
     for name, why in report.failed.items():
         output.warning(f"server `{name}` could not be looked at: {why}")
+    for server in report.servers:
+        show_withheld(server, output)
     for note in report.notes:
         output.note(note)
     servers = dict.fromkeys(one.server for one in report.drift if one.server)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import typer
@@ -51,7 +51,7 @@ def _table(report: Mapping[str, Any], output: Output) -> None:
         (
             _called(server),
             server["state"],
-            _age(now - server["since"]) if server.get("since") else "-",
+            age(now - server["since"]) if server.get("since") else "-",
             str(server.get("tools") if server.get("tools") is not None else "-"),
             server.get("era") or "-",
             str(server.get("restarts") or 0),
@@ -86,11 +86,20 @@ def _remarks(report: Mapping[str, Any], output: Output) -> None:
                 output.hint(problem["hint"])
         if report["problem"].get("hint"):
             output.hint(report["problem"]["hint"])
+    _interceptors(report.get("interceptors", ()), output)
     for one in report["unapproved"]:
         output.warning(f"waits for approval: {one['kind']} {one['subject']} ({one['hash']}); see `mcp-compose trust`")
 
 
-def _age(seconds: float) -> str:
+def _interceptors(problems: Iterable[Mapping[str, Any]], output: Output) -> None:
+    for one in problems:
+        times = "once" if one["count"] == 1 else f"{one['count']} times"
+        ago = f", last {age(time.time() - one['last'])} ago" if one["last"] else ""
+        output.warning(f"interceptor `{one['name']}` failed {times}{ago}: {one['problem']}")
+
+
+def age(seconds: float) -> str:
+    """A time that has passed, in its largest unit."""
     for length, unit in _UNITS:
         if seconds >= length:
             return f"{int(seconds // length)}{unit}"

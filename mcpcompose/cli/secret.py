@@ -96,7 +96,7 @@ def set_(
     for place_before in done.hidden_by:
         output.warning(f"{place_before} comes before it and has a value too: that one counts")
     if done.used_by and done.is_running:
-        output.note(f"servers that get it start again with the new value: {', '.join(done.used_by)}")
+        output.note(f"those that get it start again with the new value: {', '.join(done.used_by)}")
 
 
 def rm(context: typer.Context, name: Name, more: NoMore = None, form: FormatOption = Format.TABLE) -> None:

@@ -155,10 +155,15 @@ def _code(result: Mapping[str, Any], *, locked: bool) -> int:
 
 
 def show_withheld(server: Mapping[str, Any], output: Output) -> None:
-    """Say what of a server clients do not see because the lock does not hold it."""
+    """Say what of a server clients do not see because nobody accepted it, and what looks poisoned."""
     if found := server.get("withheld"):
         said = [f"{one['kind']}{' `' + one['name'] + '`' if one['name'] else ''} ({one['why']})" for one in found]
         more = f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
-        output.warning(f"server `{server['server']}` is not as locked, withheld: {', '.join(said[:SHOWN])}{more}")
-        is_new = found[0]["why"] == "is not in the lock"
-        output.hint(f"accept it with `mcp-compose lock{'' if is_new else ' --accept ' + server['server']}`")
+        output.warning(f"server `{server['server']}` is not as accepted, withheld: {', '.join(said[:SHOWN])}{more}")
+        look = "" if server["accept"].startswith("mcp-compose lock") else "look at it with `mcp-compose trust`, "
+        output.hint(f"{look}accept it with `{server['accept']}`")
+    grave = [one for one in server.get("findings") or () if one["level"] != "low"]
+    if grave:
+        said = [f"{one['kind']} `{one['name']}`: {one['reason']} ({one['code']}, {one['level']})" for one in grave]
+        more = f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+        output.warning(f"server `{server['server']}` has signs of poisoning: {'; '.join(said[:SHOWN])}{more}")

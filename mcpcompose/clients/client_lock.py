@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from mcpcompose.errors import McpComposeError
+from mcpcompose.file_lock import lock
 
 DIRECTORY: Final = "directory"
 """A folder `<file>.lock` that exists while somebody writes, as `proper-lockfile` makes it (Cline)."""
@@ -36,66 +36,58 @@ def held(file: Path, convention: str | None, *, patience: float = _PATIENCE) -> 
         with _folder(file, time.monotonic() + patience):
             yield
     else:
-        with _file(file, time.monotonic() + patience):
+        with _file(file, patience):
             yield
 
 
 @contextmanager
 def _folder(file: Path, until: float) -> Iterator[None]:
-    lock = file.with_name(f"{file.name}.lock")
-    while not _made(lock):
-        if _is_abandoned(lock):
+    folder = file.with_name(f"{file.name}.lock")
+    while not _made(folder):
+        if _is_abandoned(folder):
             with suppress(OSError):
-                lock.rmdir()
+                folder.rmdir()
                 continue
-        _wait(file, until)
+        if time.monotonic() > until:
+            raise _busy(file)
+        time.sleep(_LOOK_EVERY)
     try:
         yield
     finally:
         with suppress(OSError):
-            lock.rmdir()
+            folder.rmdir()
 
 
-def _made(lock: Path) -> bool:
+def _made(folder: Path) -> bool:
     try:
-        lock.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700)
     except FileExistsError:
         return False
     return True
 
 
-def _is_abandoned(lock: Path) -> bool:
+def _is_abandoned(folder: Path) -> bool:
     try:
-        return time.time() - lock.lstat().st_mtime > _ABANDONED
+        return time.time() - folder.lstat().st_mtime > _ABANDONED
     except OSError:
         return False
 
 
 @contextmanager
-def _file(file: Path, until: float) -> Iterator[None]:
+def _file(file: Path, patience: float) -> Iterator[None]:
     """Only a lock file that is there is taken: its owner makes it when it first writes."""
     try:
-        descriptor = os.open(file.with_name(".mcp-writer.lock"), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = lock(file.with_name(".mcp-writer.lock"), patience, make=False)
     except OSError:
         yield
         return
+    if descriptor is None:
+        raise _busy(file)
     try:
-        while not _locked(descriptor):
-            _wait(file, until)
         yield
     finally:
         os.close(descriptor)
 
 
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _wait(file: Path, until: float) -> None:
-    if time.monotonic() > until:
-        raise ClientBusy(f"another program holds the lock of `{file}`", hint="close it, or try again")
-    time.sleep(_LOOK_EVERY)
+def _busy(file: Path) -> ClientBusy:
+    return ClientBusy(f"another program holds the lock of `{file}`", hint="close it, or try again")

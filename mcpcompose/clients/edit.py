@@ -16,7 +16,7 @@ from typing import Any, Final, assert_never
 from mcpcompose.clients import edit_json, edit_toml
 from mcpcompose.clients.edit_merge import leaves, updated
 from mcpcompose.clients.edit_spot import Spot, at, depth_of, merged, nested, same
-from mcpcompose.clients.edit_types import Container, EditFailed, Engine, Format, Strict, Undo, Unreadable, Way
+from mcpcompose.clients.edit_types import NULL, Container, EditFailed, Engine, Format, Strict, Undo, Unreadable, Way
 
 __all__ = ["Container", "EditFailed", "Format", "Undo", "Unreadable"]
 __all__ += ["entry", "fields", "put", "read", "remove", "undo"]
@@ -43,10 +43,13 @@ def entry(  # noqa: PLR0917  the first six say where
     *,
     strict: Strict = False,
 ) -> Any | None:
-    """The value of the entry *name*; None when there is none. Raises `Unreadable`, `EditFailed`."""
+    """The value of the entry *name*, `NULL` for null; None when there is none. Raises `Unreadable`, `EditFailed`."""
     root = read(fmt, text, strict=strict)
     way = Spot(path, name, container, identifier or "name").way(root)
-    return None if way is None else at(root, way)
+    if way is None:
+        return None
+    value = at(root, way)
+    return NULL if value is None else value
 
 
 def fields(entry: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:

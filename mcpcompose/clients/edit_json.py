@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed does not know it
 from typing import Any, Final, NoReturn
 
 from mcpcompose.clients import edit_flow as flow
@@ -106,7 +105,7 @@ class _Text:
         while plain[position] != closing:
             begin, key = position, None
             if closing == "}":
-                key, position = scanstring(plain, position + 1, True)  # noqa: FBT003  C code takes no keywords
+                key, position = _SCANNER.raw_decode(plain, position)
                 position = self._space(self._space(position) + 1)
             end = _SCANNER.raw_decode(plain, position)[1]
             yield Member(key, begin, position, end)

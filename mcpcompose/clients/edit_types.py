@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from mcpcompose.errors import McpComposeError
 
@@ -12,6 +12,8 @@ Format = Literal["json", "jsonc", "toml", "yaml"]
 Container = Literal["map", "array"]
 Strict = bool | Literal["commas"]
 """What of JSON a client reads: RFC 8259 only (true), comments too (`commas`), trailing commas as well (false)."""
+NULL: Final = "null"
+"""What `edit.entry` gives for an entry that holds nothing: it is there all the same, and whoever made it is not us."""
 Step = str | int
 Way = tuple[Step, ...]
 """From the root of a document to one of its values: keys, and indices of lists."""

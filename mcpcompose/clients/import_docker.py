@@ -49,7 +49,7 @@ def is_profile(root: Mapping[str, Any]) -> bool:
     """Whether *root* is an exported profile."""
     servers = root.get("servers")
     return isinstance(servers, list) and all(
-        isinstance(one, Mapping) and one.get("type") in {"image", "registry", "remote"} for one in servers
+        isinstance(one, Mapping) and one.get("type") in ("image", "registry", "remote") for one in servers
     )
 
 
@@ -187,7 +187,8 @@ def _json(text: object) -> Any:
 
 def _catalogs(folder: Path) -> tuple[dict[str, Mapping[str, Any]], tuple[Path, ...]]:
     """Every definition, those of later catalogs over those of Docker's own."""
-    names = [str(name) for name in _mapping(folder / "catalog.json").get("catalogs") or ()]
+    listed = _mapping(folder / "catalog.json").get("catalogs")
+    names = [str(name) for name in listed] if isinstance(listed, Mapping | list) else []
     there = {file.stem: file for file in sorted((folder / "catalogs").glob("*.yaml"))}
     order = [OFFICIAL, *(name for name in names if name != OFFICIAL), *(name for name in there if name not in names)]
     files = [there[name] for name in dict.fromkeys(order) if name in there]
@@ -219,8 +220,8 @@ def _with_defaults(definition: Mapping[str, Any], config: Mapping[str, Any]) -> 
 def _defaults(definition: Mapping[str, Any]) -> dict[str, Any]:
     """The defaults of a definition's own configuration."""
     found: dict[str, Any] = {}
-    for one in definition.get("config") or ():
-        if isinstance(one, Mapping) and isinstance(properties := one.get("properties"), Mapping):
+    for one in _mappings(definition.get("config")):
+        if isinstance(properties := one.get("properties"), Mapping):
             values = {k: p["default"] for k, p in properties.items() if isinstance(p, Mapping) and "default" in p}
             found[str(one.get("name"))] = values
     return found
@@ -244,10 +245,10 @@ def _entry(wanted: _Wanted, passwords: set[str]) -> Entry | str:
     definition, config = wanted.definition, wanted.config
     secrets = {
         str(one["env"]): f"${{input:{_input(str(one['name']))}}}"
-        for one in definition.get("secrets") or ()
-        if isinstance(one, Mapping) and one.get("env") and one.get("name")
+        for one in _mappings(definition.get("secrets"))
+        if one.get("env") and one.get("name")
     }
-    passwords |= {_input(str(one.get("name"))) for one in definition.get("secrets") or () if isinstance(one, Mapping)}
+    passwords |= {_input(str(one.get("name"))) for one in _mappings(definition.get("secrets"))}
     told = [key for key in ("allowHosts", "oauth") if definition.get(key)]
     allow = None if wanted.tools is None else wanted.tools
     remote = definition.get("remote")
@@ -256,7 +257,8 @@ def _entry(wanted: _Wanted, passwords: set[str]) -> Entry | str:
     if isinstance(url, str) and url:
         kind = str(remote.get("transport_type") or "") if isinstance(remote, Mapping) else "sse"
         headers = remote.get("headers") if isinstance(remote, Mapping) else None
-        found = {str(k): _expanded(str(v), secrets, config) for k, v in (headers or {}).items()}
+        pairs = headers.items() if isinstance(headers, Mapping) else ()
+        found = {str(k): _expanded(str(v), secrets, config) for k, v in pairs}
         told = [key for key in told if key != "allowHosts"]
         is_sse = kind.lower() == "sse" or not isinstance(remote, Mapping)
         return Entry(wanted.name, url=url, headers=found, transport="sse" if is_sse else "http", allow=allow,
@@ -276,8 +278,8 @@ def _run(definition: Mapping[str, Any], config: Mapping[str, Any], secrets: Mapp
         yield from ("--network", "none")
     for name, value in secrets.items():
         yield from ("-e", f"{name}={value}")
-    for one in definition.get("env") or ():
-        if isinstance(one, Mapping) and one.get("name"):
+    for one in _mappings(definition.get("env")):
+        if one.get("name"):
             value = _expanded(str(one.get("value") or ""), secrets, config)
             if value:
                 yield from ("-e", f"{one['name']}={value}")
@@ -286,8 +288,8 @@ def _run(definition: Mapping[str, Any], config: Mapping[str, Any], secrets: Mapp
     user = str(evaluated(str(definition.get("user") or ""), config))
     if user:
         yield from ("-u", user)
-    for host in definition.get("extraHosts") or ():
-        yield from ("--add-host", str(host))
+    for host in _strings(definition.get("extraHosts")) or ():
+        yield from ("--add-host", host)
 
 
 def _command(definition: Mapping[str, Any], config: Mapping[str, Any], secrets: Mapping[str, str]) -> Iterator[str]:
@@ -306,6 +308,10 @@ def _expanded(text: str, secrets: Mapping[str, str], config: Mapping[str, Any]) 
 
 def _input(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
+    return (one for one in value if isinstance(one, Mapping)) if isinstance(value, list) else iter(())
 
 
 def _strings(value: object) -> tuple[str, ...] | None:

@@ -118,8 +118,8 @@ def _mount(found: DockerRun, text: str) -> None:
     source = pairs.get("source", pairs.get("src", ""))
     target = pairs.get("target", pairs.get("destination", pairs.get("dst", "")))
     read_only = any(pairs.get(key, "false") in {"", "true", "1"} for key in ("readonly", "ro"))
-    if pairs.get("type") == "tmpfs" and target:
-        found.keys.setdefault("tmpfs", ["/tmp"]).append(target)  # noqa: S108  inside the container
+    if pairs.get("type") == "tmpfs" and target.startswith("/"):
+        _scratch(found, target)
     elif pairs.get("type", "volume") in {"bind", "volume"} and source and target.startswith("/"):
         found.mounts.append((source, target, read_only))
     else:
@@ -138,7 +138,14 @@ def _network(found: DockerRun, text: str) -> None:
 def _tmpfs(found: DockerRun, text: str) -> None:
     target = text.partition(":")[0]
     if target.startswith("/"):
-        found.keys.setdefault("tmpfs", ["/tmp"]).append(target)  # noqa: S108  inside the container
+        _scratch(found, target)
+
+
+def _scratch(found: DockerRun, target: str) -> None:
+    """One more of these beside the one that every server has."""
+    there = found.keys.setdefault("tmpfs", ["/tmp"])  # noqa: S108  inside the container
+    if target not in there:
+        there.append(target)
 
 
 def _pairs(key: str, sign: str) -> Callable[[DockerRun, str], None]:

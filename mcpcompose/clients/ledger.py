@@ -6,13 +6,11 @@ One file per project, for its owner alone. It holds names and hashes of what was
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import secrets
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,11 +20,11 @@ from typing import Any, Final, Literal
 from mcpcompose.clients.edit_merge import leaves
 from mcpcompose.clients.edit_types import Container, Undo
 from mcpcompose.errors import McpComposeError
+from mcpcompose.file_lock import lock
 from mcpcompose.paths import private_folder
 
 VERSION: Final = 1
 _PATIENCE: Final = 10.0
-_LOOK_EVERY: Final = 0.02
 _MISSING: Final = "-"
 
 State = Literal["missing", "ours", "changed"]
@@ -99,14 +97,14 @@ class Ledger:
     def held(self) -> Iterator[None]:
         """Nobody else changes the record or, through us, its files. Raises `McpComposeError` after ten seconds."""
         private_folder(self._folder)
-        lock = self._folder / "clients.lock"
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        file = self._folder / "clients.lock"
         try:
-            until = time.monotonic() + _PATIENCE
-            while not _locked(descriptor):
-                if time.monotonic() > until:
-                    raise McpComposeError("another `mcp-compose client` is at work on this project", hint="try again")
-                time.sleep(_LOOK_EVERY)
+            descriptor = lock(file, _PATIENCE)
+        except OSError as error:
+            raise McpComposeError(f"`{file}` cannot be locked: {error.strerror}") from error
+        if descriptor is None:
+            raise McpComposeError("another `mcp-compose client` is at work on this project", hint="try again")
+        try:
             yield
         finally:
             os.close(descriptor)
@@ -114,11 +112,13 @@ class Ledger:
     def connections(self) -> tuple[Connection, ...]:
         """All of them, in the order in which they were first made."""
         try:
-            text = self._file.read_text(encoding="utf-8")
+            return self._read(self._file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return ()
         except (OSError, ValueError) as error:
             raise self._spoilt() from error
+
+    def _read(self, text: str) -> tuple[Connection, ...]:
         try:
             value = json.loads(text)
             if value["version"] != VERSION:
@@ -141,6 +141,12 @@ class Ledger:
         """Take *connection* out."""
         self._write({item.key: item for item in self.connections() if item.key != connection.key})
 
+    def take_back(self, text: str | None, file: Path) -> None:
+        """Make what is known of *file* what the record *text* knew of it; None knew nothing."""
+        others = [one for one in self.connections() if one.file != file]
+        before = [one for one in self._read(text) if one.file == file] if text is not None else []
+        self._write({one.key: one for one in (*others, *before)})
+
     def _spoilt(self) -> McpComposeError:
         hint = "remove it, then take the entries out of the client's files by hand; backups are beside it"
         return McpComposeError(f"`{self._file}`, the record of what was written, cannot be read", hint=hint)
@@ -158,14 +164,6 @@ class Ledger:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _digest(entry: Any, fields: tuple[tuple[str, ...], ...], salt: str) -> str:

@@ -1,8 +1,9 @@
 """
 Read and replace the configuration file of a client application, so that nothing of it is ever lost.
 
-A file is replaced in one step, with a backup elsewhere, and only while it still is the one that was read. Byte order
-mark, mode, owner and extended attributes stay; a symbolic link stays one, and what it leads to is replaced.
+A file is replaced in one step, with a backup elsewhere, and only while it still is the one that was read; of several of
+us, from whatever project, one at a time. Byte order mark, mode, owner and extended attributes stay; a symbolic link
+stays one, and what it leads to is replaced.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Final
 
 from mcpcompose.clients.edit_types import Unreadable
 from mcpcompose.errors import McpComposeError
+from mcpcompose.file_lock import alone_in
 from mcpcompose.paths import private_folder
 
 MAX_BYTES: Final = 1 << 24
@@ -150,8 +152,13 @@ def save(state: FileState, text: str, backups: Path, *, private: bool = False) -
     Replace the file that *state* was read from, or make it, and keep a copy of it in the folder *backups*.
 
     *private*: the text holds a secret, so group and others lose their access before it is there.
-    Raises `ChangedMeanwhile`, `NotWritable`; then the file is as it was.
+    Raises `ChangedMeanwhile`, `NotWritable`, `StillHeld`; then the file is as it was.
     """
+    with alone_in(state.target.parent):
+        return _saved(state, text, backups, private=private)
+
+
+def _saved(state: FileState, text: str, backups: Path, *, private: bool) -> Saved:
     _still(state)
     content = state.encoded(text)
     before = state.encoded(state.text) if state.exists else None
@@ -173,14 +180,22 @@ def erase(state: FileState, backups: Path, *, made: Iterable[Path] = ()) -> Save
     if not state.exists or state.path != state.target:
         raise NotWritable(f"`{state.path}` is not a file of ours to delete")
     before = state.encoded(state.text)
-    backup = _backup(state, before, backups)
-    _still(state)
-    try:
-        state.target.unlink()
-    except OSError as error:
-        raise NotWritable(f"`{state.path}` cannot be deleted: {error.strerror}") from error
+    with alone_in(state.target.parent):
+        backup = _backup(state, before, backups)
+        _still(state)
+        try:
+            state.target.unlink()
+        except OSError as error:
+            raise NotWritable(f"`{state.path}` cannot be deleted: {error.strerror}") from error
     _unmake(made)
     return Saved(backup, (), _digest(before), None)
+
+
+def reopen(path: Path, mode: int) -> None:
+    """Give *path* back the *mode* that it had before a secret closed it, unless somebody changed its mode since."""
+    now = load(path)
+    if now.exists and now.mode == mode & ~_OTHERS:
+        now.target.chmod(mode)
 
 
 def change(
@@ -205,11 +220,12 @@ def change(
 def _changed_once(
     path: Path, function: Callable[[FileState], str], backups: Path, *, within: Path | None, private: bool
 ) -> tuple[FileState, Saved | None]:
-    state = load(path, within=within)
-    text = function(state)
-    if state.exists and text == state.text:
-        return state, None
-    return state, save(state, text, backups, private=private)
+    with alone_in(_target(path, within).parent):
+        state = load(path, within=within)
+        text = function(state)
+        if state.exists and text == state.text:
+            return state, None
+        return state, _saved(state, text, backups, private=private)
 
 
 def _replace(state: FileState, content: bytes, *, private: bool) -> None:

@@ -148,6 +148,9 @@ def unpinned_images(policy: Policy, file: ComposeFile, tree: Map, engine: Engine
             yield Problem(message, key_position(tree, (*path, "build")), hint)
         elif server.package is not None and engine != "process":
             yield from _unpinned(*_runner(server, name, file), tree, policy)
+    for index, interceptor in enumerate(file.interceptors):
+        if interceptor.image is not None:
+            yield from _unpinned(interceptor.image, ("interceptors", index, "image"), tree, policy)
 
 
 def _runner(server: Server, name: str, file: ComposeFile) -> tuple[str, Path]:

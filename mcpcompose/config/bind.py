@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from mcpcompose.config.interceptor_keys import DEFERRED as OF_INTERCEPTORS
 from mcpcompose.config.interpolate import DEFERRED, unset_variables
 from mcpcompose.config.shape import Shape, at, compose_file
 from mcpcompose.config.tree import Map, Node, Path, Scalar, Seq, find, key_position, real_path, value_position
@@ -83,6 +84,8 @@ def plain(node: Node, shape: Shape, path: Path) -> Any:
 
 
 def _is_text(path: Path) -> bool:
+    if len(path) > 2 and path[0] == "interceptors":  # noqa: PLR2004  interceptors, index
+        return path[2] in OF_INTERCEPTORS
     if len(path) <= 2 or path[0] != "servers":  # noqa: PLR2004  servers, name
         return False
     return path[2] in TEXTS or path[2:4] in {("build", "args"), ("healthcheck", "test")}

@@ -15,6 +15,7 @@ from mcpcompose.config.tree import Map, value_position
 from mcpcompose.config.tree import Path as TreePath
 from mcpcompose.config.variables import read_dotenv, reserved_name
 from mcpcompose.errors import FileProblems, Problem
+from mcpcompose.spec.interceptor import Interceptor
 from mcpcompose.spec.project import ComposeFile, Profile
 from mcpcompose.spec.secret import DotenvSource, FileSource, SecretSource
 from mcpcompose.spec.server import Server, Volume
@@ -22,7 +23,7 @@ from mcpcompose.spec.server import Server, Volume
 
 class Completion:
     """
-    Completes servers and secrets; *values* holds what `env_file` brought, *files* what was read.
+    Completes servers, secrets and interceptors; *values* holds what `env_file` brought, *files* what was read.
 
     *real* says where mounted host paths lead now: what is judged is this, and what is launched has to be the same.
     """
@@ -69,6 +70,13 @@ class Completion:
     def secret(self, name: str, sources: tuple[SecretSource, ...]) -> tuple[SecretSource, ...]:
         """*sources* with absolute paths."""
         return tuple(self._source(("secrets", name, index), source) for index, source in enumerate(sources))
+
+    def interceptor(self, index: int, interceptor: Interceptor) -> Interceptor:
+        """*interceptor* with the folder it runs in: by default that of the file which holds it."""
+        if interceptor.run is None and interceptor.python is None:
+            return interceptor
+        folder = self._absolute(("interceptors", index, "working_dir"), interceptor.working_dir or ".")
+        return interceptor.model_copy(update={"working_dir": folder})
 
     def _source(self, path: TreePath, source: SecretSource) -> SecretSource:
         match source:

@@ -9,6 +9,7 @@ from typing import Final
 
 from mcpcompose.config.document import parse, read
 from mcpcompose.config.extend import Extensions, Opened
+from mcpcompose.config.imposed import taken_out
 from mcpcompose.config.including import Including, includings
 from mcpcompose.config.merge import clean, merge
 from mcpcompose.config.policy import Stated
@@ -19,6 +20,7 @@ from mcpcompose.spec.template import TemplateError, expand_variables, variable_n
 
 _MAX_CHAIN: Final = 32
 _NOT_INCLUDED: Final = frozenset({"name", "include"})
+_IN_PARTS: Final = frozenset({"audit", "gateway", "runners", "session"})
 
 
 def absolute(text: str, directory: Path, home: Path) -> Path:
@@ -35,6 +37,7 @@ class Documents:
     *variables* are those of the project and, below them, of what it includes. *included* says where a file is
     included, *bases* which folder its relative paths are relative to where that is not its own, *brought* which
     environment file of an include gave a variable. *policies* are what the files state: merging does not touch them.
+    *interceptors* are those that includes bring, outermost first: they are not part of any tree.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Documents:
         self.env_files: dict[Path, None] = {}
         self.brought: dict[str, Path] = {}
         self.policies: list[Stated] = []
+        self.interceptors: tuple[Node, ...] = ()
         self.extensions = Extensions(self._open, self.problems)
         self._home = home
         self._made_of = made_of if made_of is not None else {}
@@ -118,7 +122,11 @@ class Documents:
             self.included.setdefault(file, node.position)
             if base != file.parent:
                 self.bases[file] = base
-            return self._tree(file, chain, done)
+            tree = self._tree(file, chain, done)
+            if tree is not None:
+                tree, interceptors = taken_out(tree, self.problems)
+                self.interceptors += interceptors
+            return tree
         return None
 
     # --- variables ----------------------------------------------------------------------------------------------------
@@ -222,8 +230,8 @@ class Documents:
                 joined = dict(mine.entries)
                 for key, entry in other.entries.items():
                     present = joined.get(key)
-                    # Below `gateway` and `runners` single keys may come from several files; a server is one thing.
-                    if present and name.partition(".")[0] in ("gateway", "runners"):
+                    # Below these single keys may come from several files; a server is one thing.
+                    if present and name.partition(".")[0] in _IN_PARTS:
                         joined[key] = self._joined(f"{name}.{key}", present, entry)
                     elif present:
                         self._conflict(f"{name}.{key}", present, entry)

@@ -7,10 +7,11 @@ values in the one call that needs them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from mcpcompose.config.interceptor_keys import DEFERRED as OF_INTERCEPTORS
 from mcpcompose.config.shape import Shape, compose_file
 from mcpcompose.config.tree import Entry, Map, Node, Path, Scalar, Seq
 from mcpcompose.errors import Position, Problem
@@ -21,7 +22,9 @@ DEFERRED: Final = frozenset({"environment", "headers", "args", "command", "entry
 WITH_SECRETS: Final = frozenset({"environment", "headers", "url"})
 """Those of them that may hold `${secret:name}`."""
 
-_ALLOWED: Final = "`${secret:…}` is allowed in " + ", ".join(f"`{one}`" for one in sorted(WITH_SECRETS))
+
+def _allowed(keys: Iterable[str]) -> str:
+    return "`${secret:…}` is allowed in " + ", ".join(f"`{one}`" for one in sorted(keys))
 
 
 class Interpolation:
@@ -78,15 +81,21 @@ class Interpolation:
 
 def is_deferred(path: Path) -> bool:
     """Texts at *path* stay templates."""
-    return len(path) > 2 and path[0] == "servers" and path[2] in DEFERRED  # noqa: PLR2004  servers, name, key
+    if len(path) <= 2:  # noqa: PLR2004  servers, name, key; or interceptors, index, key
+        return False
+    return path[2] in {"servers": DEFERRED, "interceptors": OF_INTERCEPTORS}.get(str(path[0]), ())
 
 
-def check_template(node: Scalar, text: str, key: str, variables: Mapping[str, str]) -> Problem | None:
-    """What is wrong with the template *text* of the server key *key*, as far as it can be known without secrets."""
+def check_template(
+    node: Scalar, text: str, key: str, variables: Mapping[str, str], with_secrets: frozenset[str] = WITH_SECRETS
+) -> Problem | None:
+    """What is wrong with the template *text* of *key*, as far as it can be known without secrets."""
     try:
         names = secret_names(text)  # also looks into defaults that are not used now
-        if names and key not in WITH_SECRETS:
-            return Problem(f"the secret `{min(names)}` cannot be used in `{key}`", node.position, _ALLOWED)
+        if names and key not in with_secrets:
+            return Problem(
+                f"the secret `{min(names)}` cannot be used in `{key}`", node.position, _allowed(with_secrets)
+            )
         expand(text, variables.get, lambda _name: "")
     except TemplateError as error:
         return template_problem(node, text, error)
@@ -101,7 +110,7 @@ def template_problem(node: Scalar, text: str, error: TemplateError) -> Problem:
         position = Position(position.file, position.line, position.column + quote + error.offset)
     message, hint = str(error), None
     if message.startswith("a secret ("):
-        hint = _ALLOWED
+        hint = _allowed(WITH_SECRETS)
     elif "never closed" in message or "reference" in message:
         hint = "`$$` is a plain dollar sign"
     return Problem(message, position, hint)

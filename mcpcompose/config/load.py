@@ -7,19 +7,23 @@ Every pass reports all it finds; what cannot be read or bound is left out for th
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpcompose.config.approved import unapproved_secrets, unapproved_servers, unpinned_images
-from mcpcompose.config.bind import Bound, bind
+from mcpcompose.config.bind import bind
 from mcpcompose.config.catalog_paths import replaced_paths, uses_catalogs
 from mcpcompose.config.check import check
+from mcpcompose.config.chosen import engine as chosen_engine
+from mcpcompose.config.chosen import known_profile, project_name
 from mcpcompose.config.complete import Completion, narrowed, with_default
 from mcpcompose.config.dangers import dangerous
+from mcpcompose.config.imposed import outermost, refuse_removal
 from mcpcompose.config.include import Documents, absolute
+from mcpcompose.config.interceptor_texts import check_texts
+from mcpcompose.config.interceptors import check_interceptors
 from mcpcompose.config.interpolate import Interpolation, is_deferred
 from mcpcompose.config.lockfile import lock_of
 from mcpcompose.config.machine import Machine
@@ -31,18 +35,18 @@ from mcpcompose.config.refuse import refuse
 from mcpcompose.config.tree import Map, Node, Scalar, Seq, pairs, value_position
 from mcpcompose.config.tree import Path as TreePath
 from mcpcompose.config.variables import Variables, read_dotenv
-from mcpcompose.config.wording import closest, in_order
+from mcpcompose.config.wording import in_order
 from mcpcompose.errors import FileProblems, Position, Problem, UsageError
+from mcpcompose.spec.interceptor import Interceptor
 from mcpcompose.spec.project import ComposeFile, EngineKind, Project, Provenance
 from mcpcompose.spec.server import Server
-from mcpcompose.spec.template import references
+from mcpcompose.spec.template import TemplateError, expand, references
 
 if TYPE_CHECKING:
     from mcpcompose.catalog.kept import Location
     from mcpcompose.catalog.source import Local
 
 FILE_NAMES: Final = ("mcp-compose.yaml", "mcp-compose.yml")
-_PROJECT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +212,12 @@ def _merged(documents: Documents, files: Iterable[Path]) -> tuple[Map | None, fr
         if tree is None:
             return None, frozenset()
         merged = tree if merged is None else merge(merged, tree)
+    refuse_removal(filter(None, trees), bool(documents.interceptors), documents.problems)
     if not isinstance(merged, Map):
         return None, frozenset()
     cleaned = clean(merged)
-    return (cleaned if isinstance(cleaned, Map) else merged.with_entries({})), replaced_paths(merged)
+    whole = cleaned if isinstance(cleaned, Map) else merged.with_entries({})
+    return outermost(whole, documents.interceptors), replaced_paths(merged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +253,10 @@ class _Build:
         bound = bind(kept, self.variables, quiet=_source_elsewhere(tree))
         self.problems.extend(problem for problem in bound.problems if problem.position not in interpolation.failed)
         file, values = self._completed(bound.file, kept)
-        engine = _engine(self.request, bound)
+        engine = chosen_engine(self.request.engine, self.request.environ, bound.file.engine)
         self.problems.extend(check(file, tree, engine, self.variables))
+        self.problems.extend(check_interceptors(tree, self.variables, self._is_own))
+        self.problems.extend(check_texts(file.interceptors, tree))
         self.problems.extend(self._dangers(file, tree, engine))
         self.problems.extend(unpinned_images(rules.policy, file, tree, engine))
         self.problems[:] = map(interpolation.as_written, self.problems)
@@ -283,11 +291,17 @@ class _Build:
         completion = Completion(tree, self.variables, self.request.home, self.made_of, self.documents.base_of)
         servers = {name: completion.server(name, server) for name, server in file.servers.items()}
         secrets = {name: completion.secret(name, sources) for name, sources in file.secrets.items()}
+        interceptors = tuple(completion.interceptor(index, one) for index, one in enumerate(file.interceptors))
         self.seen.update(completion.files)
         self.made_of.update(completion.made_of)
         self.real.update(completion.real)
         self.problems.extend(completion.problems)
-        return file.model_copy(update={"servers": servers, "secrets": secrets}), completion.values
+        update = {"servers": servers, "secrets": secrets, "interceptors": interceptors}
+        return file.model_copy(update=update), completion.values
+
+    def _is_own(self, file: Path) -> bool:
+        """It is a file of the project, not one that others wrote for many."""
+        return file not in self.documents.included and file != self.request.machine.file
 
     def _dangers(self, file: ComposeFile, tree: Map, engine: EngineKind) -> Iterator[Problem]:
         """Nothing that `process` refuses anyway."""
@@ -298,10 +312,10 @@ class _Build:
         servers: Mapping[str, Server] = file.servers
         profiles = with_default(file)
         if self.request.profile is not None:
-            _known_profile(self.request.profile, profiles)
+            known_profile(self.request.profile, profiles)
             servers, profiles = narrowed(servers, profiles, self.request.profile)
         return Project(
-            name=_name(self.request, file, self.directory),
+            name=project_name(self.request.project_name, file.name, self.directory),
             directory=self.directory,
             engine=engine,
             servers=servers,
@@ -309,11 +323,31 @@ class _Build:
             profiles=profiles,
             clients=file.clients,
             gateway=file.gateway,
+            interceptors=file.interceptors,
+            session=file.session,
+            audit=file.audit,
             runners=file.runners,
-            provenance=self._provenance(tree),
+            provenance=self._provenance(tree, file.interceptors),
         )
 
-    def _provenance(self, tree: Map) -> Provenance:
+    def _programs(self, interceptors: Iterable[Interceptor]) -> dict[str, str]:
+        """What the project's own files hold that commands of interceptors name; a change of one is looked at anew."""
+        asked = [one for one in interceptors if one.run is not None or one.python is not None]
+        if not asked:
+            return {}
+        from mcpcompose.interceptors.pinned_files import contents, words_of  # noqa: PLC0415  only with programs
+
+        found: dict[str, str] = {}
+        for one in asked:
+            words = [_filled(word, self.variables) for word in words_of(one)]
+            try:
+                found |= contents(one, self.directory, words)
+            except OSError as error:
+                raise UsageError(f"a file that interceptor `{one.label}` names cannot be read: {error}") from error
+        self.seen.update(dict.fromkeys(Path(path) for path in found))
+        return found
+
+    def _provenance(self, tree: Map, interceptors: Iterable[Interceptor]) -> Provenance:
         environ = self.request.environ
         dotenv, inside = Path(os.path.realpath(self.directory / ".env")), os.path.realpath(self.directory)
         is_outside = not dotenv.is_relative_to(inside)
@@ -325,7 +359,15 @@ class _Build:
             made_of={name: of for name, of in self.made_of.items() if of and name not in environ},
             dotenv=dotenv if is_outside and not self.request.env_files and dotenv.is_file() else None,
             include_env=tuple(sorted({file for file in others if not file.is_relative_to(inside)})),
+            programs=self._programs(interceptors),
         )
+
+
+def _filled(word: str, variables: Mapping[str, str]) -> str:
+    try:
+        return expand(word, variables.get, lambda _name: "")
+    except TemplateError:
+        return word
 
 
 def _written(node: Node, path: TreePath) -> Iterator[tuple[str, str]]:
@@ -356,40 +398,3 @@ def _source_elsewhere(tree: Map) -> list[TreePath]:
         for name, entry in entries
         if isinstance(entry.node, Map) and any(key in entry.node.entries for key in elsewhere)
     ]
-
-
-def _engine(request: Request, bound: Bound) -> EngineKind:
-    """`--engine` over `MCP_COMPOSE_ENGINE` over the file over docker."""
-    variable = "MCP_COMPOSE_ENGINE"
-    for source, chosen in (("--engine", request.engine), (variable, request.environ.get(variable))):
-        match chosen:
-            case None | "":
-                continue
-            case "docker" | "process":
-                return chosen
-            case _:
-                raise UsageError(f"`{source}` cannot be `{chosen}`", hint="engines are `docker` and `process`")
-    return bound.file.engine or "docker"
-
-
-def _name(request: Request, file: ComposeFile, directory: Path) -> str:
-    if request.project_name is not None:
-        if not _PROJECT_NAME.fullmatch(request.project_name):
-            raise UsageError(
-                f"`{request.project_name}` is not a project name",
-                hint="lower-case letters, digits, `-` and `_`, beginning with a letter or digit",
-            )
-        return request.project_name
-    return file.name or normalised(directory.name)
-
-
-def normalised(name: str) -> str:
-    """A directory's name as a project name, as Compose does it."""
-    return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")[:63] or "default"
-
-
-def _known_profile(name: str, profiles: Mapping[str, object]) -> None:
-    if name not in profiles:
-        close = closest(name, profiles)
-        hint = f"did you mean `{close}`?" if close else "profiles are: " + ", ".join(f"`{one}`" for one in profiles)
-        raise UsageError(f"there is no profile `{name}`", hint=hint)

@@ -223,7 +223,8 @@ def _split(project: Project, key: str) -> TreePath:
             if (name := ".".join(parts[1:end])) in section:
                 parts[1:end] = [name]
                 break
-    return tuple(int(part) if part.isdigit() and index > 1 else part for index, part in enumerate(parts))
+    first = 1 if parts[0] == "interceptors" else 2
+    return tuple(int(part) if part.isdigit() and index >= first else part for index, part in enumerate(parts))
 
 
 def _child(value: Any, part: str | int, path: TreePath, key: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Final
 
 from mcpcompose.config.bind import bind
 from mcpcompose.config.document import parse, read
+from mcpcompose.config.imposed import SECTION, SETTINGS, Imposed, imposed
 from mcpcompose.config.machine import Machine, read_machine, read_trusted
 from mcpcompose.config.tree import Entry, Map, Node, Scalar, Seq, dotted, scalars, value_position
 from mcpcompose.config.wording import closest
@@ -22,7 +23,7 @@ from mcpcompose.errors import FileProblems, Position, Problem
 from mcpcompose.spec.policy import ImagePolicy, Policy, Signer, tightened
 from mcpcompose.spec.project import Project
 
-_KEYS: Final = ("catalogs", "policy")
+_KEYS: Final = ("catalogs", "policy", SECTION, *SETTINGS)
 """What the machine's policy may hold."""
 
 
@@ -42,7 +43,7 @@ class Rules:
     All policies of a project together: *policy* is what holds, *own* what its own files ask for.
 
     *nodes* are the places of `policy`'s keys, *bound* the catalogs whose meaning a policy fixes, *given* those that the
-    machine brings.
+    machine brings, *imposed* what else its policy says.
     """
 
     policy: Policy = field(default_factory=Policy)
@@ -52,12 +53,14 @@ class Rules:
     bound: Mapping[str, tuple[Entry, Stated]] = field(default_factory=dict)
     given: Mapping[str, Entry] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    imposed: Imposed = field(default_factory=Imposed)
 
     def applied(self, tree: Map, problems: list[Problem]) -> Map:
         """*tree* with what the rules bring; what it may not say of catalogs goes to *problems*."""
         node = tree.get("catalogs")
         catalogs: dict[str, Entry] = dict(node.entries) if isinstance(node, Map) else {}
         problems.extend(self._other_catalogs(catalogs))
+        tree = self.imposed.applied(tree, problems)
         if not self.given and self.shown is None:
             return tree
         entries = dict(tree.entries)
@@ -70,6 +73,9 @@ class Rules:
 
     def on(self, project: Project) -> Project:
         """*project* with these rules."""
+        if count := len(self.imposed.interceptors):
+            provenance = project.provenance.model_copy(update={"imposed": count})
+            project = project.model_copy(update={"provenance": provenance})
         if self.policy.is_empty and self.own.is_empty:
             return project
         named = {name: entry for name, (entry, stated) in self.bound.items() if not stated.is_machine}
@@ -120,6 +126,7 @@ class _Reading:
     files: dict[Path, None] = field(default_factory=dict)
     bound: dict[str, tuple[Entry, Stated]] = field(default_factory=dict)
     given: dict[str, tuple[Entry, Stated]] = field(default_factory=dict)
+    imposed: Imposed = field(default_factory=Imposed)
 
     def rules(self, stated: Iterable[Stated]) -> Rules:
         machine = self._machine()
@@ -136,6 +143,7 @@ class _Reading:
             bound=self.bound,
             given=given,
             files=tuple(self.files),
+            imposed=self.imposed,
         )
 
     # --- the machine's ------------------------------------------------------------------------------------------------
@@ -157,11 +165,14 @@ class _Reading:
             if not problems:
                 self.problems.append(Problem("the machine's policy is a mapping with `policy`", Position(file, 1, 1)))
             return []
+        self.imposed = imposed(node, self.problems)
         for key, entry in node.entries.items():
             if key not in _KEYS:
                 close = closest(key, _KEYS)
-                hint = f"did you mean `{close}`?" if close else "it holds `policy` and `catalogs`"
+                hint = f"did you mean `{close}`?" if close else f"it holds {', '.join(f'`{one}`' for one in _KEYS)}"
                 self.problems.append(Problem(f"unknown key `{key}` in the machine's policy", entry.key, hint))
+        if "policy" not in node.entries and self._says_more(node):
+            return []
         if "policy" not in node.entries:
             self.problems.append(Problem("the machine's policy says no `policy`", Position(file, 1, 1)))
             return []
@@ -171,6 +182,10 @@ class _Reading:
             self.given[name] = (entry, one)
             self._judge_catalog(entry.node, file)
         return [one]
+
+    @staticmethod
+    def _says_more(node: Map) -> bool:
+        return any(key in node.entries for key in (SECTION, *SETTINGS))
 
     def _judge_catalog(self, node: Node, file: Path) -> None:
         """A catalog in a file, which the machine's policy names, is as trusted as the policy."""

@@ -18,7 +18,7 @@ def printable(project: Project, tree: Node, *, defaults: bool = False) -> dict[s
     assert isinstance(shown, dict)  # noqa: S101  a project is a mapping
     shown["servers"] = {name: _compact(server, defaults=defaults) for name, server in shown["servers"].items()}
     if not defaults:
-        shown = {key: value for key, value in shown.items() if key == "servers" or value not in ({}, None)}
+        shown = {key: value for key, value in shown.items() if key == "servers" or value not in ({}, [], None)}
     return shown
 
 

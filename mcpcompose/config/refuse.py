@@ -15,7 +15,6 @@ Pattern = tuple[str, ...]
 Found = TypeVar("Found")
 
 NOT_YET: Final[dict[Pattern, str]] = {
-    ("interceptors",): "code around requests",
     ("models",): "local models",
     ("gateway", "auth", "jwt"): "JWT authentication",
     ("servers", "*", "auth"): "OAuth",

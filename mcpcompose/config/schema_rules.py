@@ -7,11 +7,13 @@ absent: it is what is left of one that `!reset` drops.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from mcpcompose.config.fit import INSTEAD, NPM, PYPI, UNFIT
+from mcpcompose.config.interceptor_keys import FITS, HINTS, KNOWN, NEEDS
 from mcpcompose.config.refuse import COMPOSE, NOT_YET
+from mcpcompose.spec.interceptor import ACTIONS, KINDS
 from mcpcompose.spec.server import SOURCES
 
 _PATTERNS: Final[dict[tuple[str, str], tuple[str, str]]] = {
@@ -34,6 +36,8 @@ _KEYS: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("Server", "headers"): (r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "a header's name"),
     ("Server", "labels"): (r"^(?!io\.mcpcompose\.)", "labels that begin with `io.mcpcompose.` are our own"),
 }
+_NOTED: Final = {("Match", "annotations"): HINTS, ("Interceptor", "annotations"): HINTS}
+"""Keys whose own keys are among known words."""
 _VALUES: Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("Tools", "rename"): (r"^[A-Za-z0-9_.-]{1,128}$", "letters, digits, `_`, `-` and `.`, at most 128"),
 }
@@ -67,7 +71,12 @@ def add_rules(file: dict[str, Any], definitions: dict[str, dict[str, Any]]) -> N
         for (model, key), (pattern, words) in table.items():
             for schema in find(definitions[model]["properties"][key]):
                 schema.update(pattern=pattern, patternErrorMessage=words)
+    for (model, key), words_of in _NOTED.items():
+        for schema in _names(definitions[model]["properties"][key]):
+            schema.update(_word(words_of))
     definitions["Server"]["allOf"] = [_of_kind(kind) for kind in SOURCES]
+    definitions["Interceptor"]["allOf"] = [_one_of(KINDS), *map(_of_interceptor, sorted(KNOWN))]
+    definitions["Rule"]["allOf"] = [_one_of(("deny", "allow", "ask", "warn"))]
     definitions["Server"]["properties"]["cpus"].update(minimum=0.01)
     definitions["Server"]["properties"]["cpus"].pop("exclusiveMinimum", None)
     for model, (one, other) in _TOGETHER.items():
@@ -107,6 +116,34 @@ def _of_kind(kind: str) -> dict[str, Any]:
             }
         },
     }
+
+
+def _of_interceptor(what: str) -> dict[str, Any]:
+    """What does not fit an interceptor that is *what*: a kind such as `run`, or a built-in."""
+    is_kind = what in KINDS
+    asked = {"required": [what], "properties": {what: {"not": {"type": "null"}}}}
+    if not is_kind:
+        asked = {"required": ["use"], "properties": {"use": {"const": what}}}
+    unfit = sorted(key for key, owners in FITS.items() if what not in owners)
+    called = f"`{what}`" if is_kind else f"`use: {what}`"
+    then: dict[str, Any] = {"properties": {key: _absent(f"`{key}` does not fit {called}") for key in unfit}}
+    if what in ACTIONS:
+        then["properties"]["action"] = {"type": ["string", "null"], **_word(ACTIONS[what])}
+    if what in NEEDS:
+        then["anyOf"] = [_given(key) for key in NEEDS[what]]
+    return {"if": asked, "then": then}
+
+
+def _word(words: Iterable[str]) -> dict[str, Any]:
+    """A text that is one of *words*, or a reference; explained where its key is declared."""
+    return {
+        "pattern": rf"^({'|'.join(words)})$|\$",
+        "patternErrorMessage": f"one of {', '.join(f'`{word}`' for word in words)}",
+    }
+
+
+def _one_of(keys: tuple[str, ...]) -> dict[str, Any]:
+    return {"oneOf": [_given(key) for key in keys]}
 
 
 def _given(key: str) -> dict[str, Any]:

@@ -79,6 +79,7 @@ _TYPES: Final = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
+_LABEL: Final = "a word of lower-case letters, digits and `-`, at most 32"
 _PATTERNS: Final = {
     ("prefix", "prefix"): "letters, digits and `-`, at most 24, or nothing",
     ("package", "package"): "`pypi:name==version` or `npm:name@version`",
@@ -89,6 +90,14 @@ _PATTERNS: Final = {
     ("secrets", "keyring"): "letters, digits and `_.@:/-`, at most 200",
     ("secrets", "docker"): "a secret's name: letters, digits and `_.-`, at most 128",
     ("secrets", "podman"): "a secret's name: letters, digits and `_.-`, at most 128",
+    ("interceptors", "name"): "letters, digits and `_.-`, at most 64, beginning with a letter or digit",
+    ("interceptors", "python"): "`module:function`",
+    ("interceptors", "limit"): "so many in so much time, such as `30/minute` or `5/10 second`",
+    ("interceptors", "labels"): _LABEL,
+    ("interceptors", "after"): _LABEL,
+    ("interceptors", "to"): _LABEL,
+    ("interceptors", "env"): "a variable's name",
+    ("interceptors", "target"): "the name of a file",
     ("name", "name"): "lower-case letters, digits, `-` and `_`, at most 63, beginning with a letter or digit",
 }
 """What the patterns of the models mean, by section and key."""
@@ -101,9 +110,9 @@ def _wrong_type(detail: ErrorDetails, path: Path, node: Node | None) -> str:
     return f"{_name(path)} must be {wanted}{_not(node)}"
 
 
-def _wrong_pattern(detail: ErrorDetails, path: Path, _node: Node | None) -> str:
+def _wrong_pattern(_detail: ErrorDetails, path: Path, _node: Node | None) -> str:
     section = path[2] if path[0] == "servers" and len(path) > 2 else path[0]  # noqa: PLR2004  servers, name, key
-    return f"{_name(path)} must be {_PATTERNS.get((str(section), str(detail['loc'][-1])), 'written otherwise')}"
+    return f"{_name(path)} must be {_PATTERNS.get((str(section), last_key(path)), 'written otherwise')}"
 
 
 def _out_of_bounds(detail: ErrorDetails, path: Path, _node: Node | None) -> str:

@@ -280,6 +280,9 @@ class ByteStream(Protocol):
     def write_backlog(self) -> int:
         """Bytes written and not yet taken by the other side."""
 
+    def close_input(self) -> None:
+        """Let the instance see the end of its input, and go on reading what it still says."""
+
     def pause_reading(self) -> None:
         """Take no more output until `resume_reading`."""
 

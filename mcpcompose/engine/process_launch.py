@@ -148,6 +148,16 @@ class LogPipe:
         ours = _given(pipe, loop)
         self._transport = (await loop.connect_read_pipe(lambda: _Pipe(log, lambda: log(b"")), ours))[0]
 
+    def pause_reading(self) -> None:
+        """Take no more until `resume_reading`."""
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
+        if self._transport is not None and not self._transport.is_closing() and not self._transport.is_reading():
+            self._transport.resume_reading()
+
     def close(self) -> None:
         """Let go."""
         if self._transport is not None:

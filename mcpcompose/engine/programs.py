@@ -28,17 +28,22 @@ class MemoryStream(HeldOutput):
         super().__init__()
         self._input: deque[bytes] = deque()
         self._backlog = 0
-        self._closed = False
+        self._closed = self._input_closed = False
         self._wake = asyncio.Event()
         self._flowing = asyncio.Event()
         self._flowing.set()
 
     def write(self, data: bytes) -> None:
         """Write to standard input; buffers when the instance does not read."""
-        if not self._closed and data:
+        if not (self._closed or self._input_closed) and data:
             self._input.append(data)
             self._backlog += len(data)
             self._wake.set()
+
+    def close_input(self) -> None:
+        """Let the program see the end of its input, and go on reading what it still says."""
+        self._input_closed = True
+        self._wake.set()
 
     @property
     def write_backlog(self) -> int:
@@ -61,7 +66,7 @@ class MemoryStream(HeldOutput):
 
     async def take(self) -> bytes:
         """The program's side: the next bytes of standard input; empty at its end."""
-        while not self._input and not self._closed:
+        while not self._input and not (self._closed or self._input_closed):
             self._wake.clear()
             await self._wake.wait()
         if not self._input:

@@ -58,8 +58,20 @@ class Control(Protocol):
     async def offers(self) -> Mapping[str, Any]:
         """What a lock holds of what the servers offer, by server."""
 
+    async def withheld(self) -> Sequence[Mapping[str, Any]]:
+        """What of the servers' definitions waits for a person's acceptance, where there is no lock."""
+
+    async def accept(self, hashes: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """Accept exactly these of them."""
+
     async def call(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """One call through the gateway's own pipeline: `tool`, `arguments`, `profile`."""
+
+    async def sessions(self) -> Sequence[Mapping[str, Any]]:
+        """The governed sessions: what each client has read, and is pinned to."""
+
+    async def reset_session(self, client: str) -> bool:
+        """End the governed session of a client; False when it has none."""
 
     async def token(self, client: str, *, rotate: bool) -> Mapping[str, Any]:
         """A client's token, made on first use, or another one."""
@@ -109,8 +121,33 @@ def admin_app(control: Control) -> Starlette:
             Route("/offers", offers),
             Route("/call", call, methods=["POST"]),
             Route("/token", token, methods=["POST"]),
+            *_judging(control),
         ],
         exception_handlers={McpComposeError: _refused, msgspec.MsgspecError: _malformed, ValueError: _malformed},
+    )
+
+
+def _judging(control: Control) -> tuple[Route, ...]:
+    """What a person decides about what servers offer, and about what clients have read."""
+
+    async def withheld(_request: Request) -> Response:
+        return _json(await control.withheld())
+
+    async def accept(request: Request) -> Response:
+        return _json(await control.accept(tuple(map(str, (await _body(request)).get("hashes") or []))))
+
+    async def sessions(_request: Request) -> Response:
+        return _json(await control.sessions())
+
+    async def reset_session(request: Request) -> Response:
+        client = str((await _body(request)).get("client"))
+        return _json({"client": client, "ended": await control.reset_session(client)})
+
+    return (
+        Route("/withheld", withheld),
+        Route("/accept", accept, methods=["POST"]),
+        Route("/sessions", sessions),
+        Route("/sessions/reset", reset_session, methods=["POST"]),
     )
 
 

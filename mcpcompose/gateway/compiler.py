@@ -103,7 +103,7 @@ def compile_endpoint(
             "resources": tuple(resources.entries),
             "templates": tuple(templates.entries),
         },
-        beside=_beside(lists, names, only),
+        beside=_beside(lists, names, only, is_one_for_all=project.gateway.auth == "none"),
         tool_routes=tools.with_bare_names(),
         prompt_routes=prompts.with_bare_names(),
         resource_owners=resources.owners,
@@ -285,8 +285,20 @@ def _has(offer: ServerLists, capability: str) -> bool:
     return offer.capabilities is not None and offer.capabilities.get(capability) is not None
 
 
-def _beside(lists: Mapping[str, ServerLists], names: Iterable[str], only: str | None) -> dict[str, Beside]:
-    """What stands beside the lists: all that the one server said, or the hints of several together."""
+def _beside(
+    lists: Mapping[str, ServerLists], names: Iterable[str], only: str | None, *, is_one_for_all: bool
+) -> dict[str, Beside]:
+    """
+    What stands beside the lists: all that the one server said, or the hints of several together.
+
+    Where tokens say who gets what, no list is public, whatever a server said of it
+    (server/utilities/caching of 2026-07-28, security considerations).
+    """
+    found = _beside_as_said(lists, names, only)
+    return found if is_one_for_all else {one: beside.private() for one, beside in found.items()}
+
+
+def _beside_as_said(lists: Mapping[str, ServerLists], names: Iterable[str], only: str | None) -> dict[str, Beside]:
     fields = [*(attribute for attribute, _ in LISTS.values()), "greeting"]
     if only is not None:
         said = lists[only].beside if only in lists else None

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,15 +19,22 @@ from mcpcompose.auth.tokens import DEFAULT_PROFILE, Tokens
 from mcpcompose.engine.base import Endpoint
 from mcpcompose.engine.check import Health
 from mcpcompose.errors import McpComposeError
+from mcpcompose.gateway.accepting import Waiting
 from mcpcompose.gateway.compiler import RoutingTable, compile_table
+from mcpcompose.gateway.fragments import Route
+from mcpcompose.gateway.governance import Governance
 from mcpcompose.gateway.http import HttpFront
+from mcpcompose.gateway.integrity import Integrity
 from mcpcompose.gateway.kernel import Answer, Failure, Forwarded, Kernel, Request, handshake_caller
 from mcpcompose.gateway.listeners import Listeners
 from mcpcompose.gateway.peers import Peers
 from mcpcompose.gateway.serve import Bounds, Listening, bind, listen
 from mcpcompose.gateway.stdio import StdioFront
 from mcpcompose.gateway.table import EndpointTable
-from mcpcompose.gateway.withholding import Withholding, fingerprints, summed
+from mcpcompose.gateway.withholding import fingerprints
+from mcpcompose.interceptors.base import Around, unread
+from mcpcompose.interceptors.sessions import GovernedSessions
+from mcpcompose.redact import Redactor
 from mcpcompose.spec.project import Project
 from mcpcompose.upstream.base import Instances, Restart, State, Status
 from mcpcompose.upstream.call import Call, Origin
@@ -40,12 +47,32 @@ _REPORT_AFTER: Final = 1.0
 _log: Final = logging.getLogger(__name__)
 
 
+Expand = Callable[[str, str], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """Where governance keeps what it knows: the file of *sessions*, the folder of the *audit* log; and what it uses."""
+
+    sessions: Path
+    audit: Path
+    redactor: Redactor
+    environ: Callable[[], Mapping[str, str]]
+    containers: Any = None
+    log: Callable[[str, bytes], None] = unread
+
+
+async def _as_written(_owner: str, text: str) -> str:
+    return text
+
+
 class ProjectGateway:
     """
     Serves one project (`orchestrator.serving.Serving` by structure).
 
     *cache* is the folder of tool lists, *restart* starts a server's instance again, *redact* hides secret values
     in reasons that come from servers. *instances* runs further instances, *key* seals what clients hold for servers.
+    *accepted* is the file of what servers offered when they were first seen (see `gateway.integrity`).
     """
 
     def __init__(
@@ -57,9 +84,16 @@ class ProjectGateway:
         redact: Callable[[str], str] | None = None,
         instances: Instances | None = None,
         key: bytes | None = None,
+        governed: Governed | None = None,
+        accepted: Path | None = None,
     ) -> None:
         self.tokens = tokens
         peers = Peers()
+        self._governed = governed
+        self._expand: Expand | None = None
+        self.governance = Governance(
+            GovernedSessions(governed.sessions if governed is not None else None), tokenless=self._is_tokenless
+        )
         self.supervisor = Supervisor(
             cache=cache,
             restart=restart,
@@ -70,7 +104,7 @@ class ProjectGateway:
             admits=self._admits,
         )
         self.listeners = Listeners()
-        self.kernel = Kernel(self.supervisor, self.listeners, peers, key)
+        self.kernel = Kernel(self.supervisor, self.listeners, peers, key, self.governance)
         self.bounds = Bounds()
         self._front = HttpFront(self.kernel, tokens)
         self._stdio = StdioFront(self.kernel, tokens)
@@ -79,14 +113,17 @@ class ProjectGateway:
         self._swap: asyncio.TimerHandle | None = None
         self._report: asyncio.TimerHandle | None = None
         self._reported: dict[str, str] = {}
-        self._withholding = Withholding()
-        self._withheld: dict[str, tuple[str, ...]] = {}
+        self.integrity = Integrity(accepted, redact or str, self._lists_changed)
+        self.supervisor.lists_first = self.integrity.holds_without_lock
         self.url: str | None = None
 
     # --- what the orchestrator tells --------------------------------------------------------------------------------
 
-    def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+    def declare(
+        self, project: Project, fingerprints: Mapping[str, str], written: Mapping[str, str] | None = None
+    ) -> None:
         """Serve *project* from now on; see `orchestrator.serving.Serving`."""
+        self._govern(project)
         self._project = project
         self.tokens.bind({name: client.profile for name, client in project.clients.items()})
         self.bounds.follow(project.gateway.limits, project.gateway.timeouts)
@@ -94,9 +131,40 @@ class ProjectGateway:
         self._stdio.configure(project.gateway)
         self.kernel.follow(project.gateway.limits)
         self.supervisor.declare(project, fingerprints)
-        self._withholding.follow(project.lock, fingerprints)
-        self._withholding.forget(project.servers)
+        self.integrity.follow(project, fingerprints, written or {})
         self._swap_now()
+
+    def resolving(self, expand: Expand) -> None:
+        """How texts of interceptors get their values, for what is declared next."""
+        self._expand = expand
+
+    def _govern(self, project: Project) -> None:
+        """Requests pass what *project* says of interceptors and the audit log, from now on."""
+        governed = self._governed
+        if governed is not None and self.governance.audit is None and project.audit.enabled:
+            from mcpcompose.audit.log import AuditLog  # noqa: PLC0415  only where it is kept
+
+            self.governance.audit = AuditLog(governed.audit, project.audit, governed.redactor)
+        around = None
+        if project.interceptors or self.governance.links.all:
+            around = Around(
+                project=project,
+                directory=project.directory,
+                redactor=governed.redactor if governed is not None else Redactor(),
+                environ=governed.environ() if governed is not None else {},
+                expand=self._resolved,
+                containers=governed.containers if governed is not None else None,
+                log=governed.log if governed is not None else unread,
+            )
+        self.governance.follow(project, around)
+
+    async def _resolved(self, owner: str, text: str) -> str:
+        """*text* with the values that its references have now: interceptors are kept while values change."""
+        return await (self._expand or _as_written)(owner, text)
+
+    def _is_tokenless(self, client: str) -> bool:
+        """Whether it has no token of its own: a shim of this user, the command line, anybody (`auth: none`)."""
+        return client not in self.tokens.clients
 
     def starting(self, server: str) -> None:
         """Its instance is being made."""
@@ -170,6 +238,8 @@ class ProjectGateway:
         if self._listening is not None:
             await self._listening.stop(drain)
         await self.supervisor.close()
+        await self.integrity.close()
+        await self.governance.close()
 
     async def settled(self, seconds: float) -> bool:
         """Wait until no server is waiting or starting any more."""
@@ -181,13 +251,10 @@ class ProjectGateway:
         return tuple(self._told(line, hidden.get(line.server)) for line in self.supervisor.status())
 
     def _told(self, line: Status, hidden: list[str] | None) -> Status:
-        if found := self._withholding.found.get(line.server):
-            tools = len(self.kernel.table.lists[line.server].tools) if line.server in self.kernel.table.lists else 0
-            line = replace(line, tools=tools, withheld=found)
+        line = self.integrity.told(line, self.kernel.table.lists.get(line.server))
         if line.state is not State.READY or line.reason is not None:
             return line
-        reason = summed(line.server, found) if found else _summed(hidden) if hidden else None
-        return replace(line, reason=reason)
+        return replace(line, reason=self.integrity.reason(line) or (_summed(hidden) if hidden else None))
 
     def offers(self) -> dict[str, dict[str, Any]]:
         """By server whose lists are known, what a lock holds of them: fingerprints of what it offers itself."""
@@ -211,11 +278,7 @@ class ProjectGateway:
             if (said := _summed(texts)) != self._reported.get(server):
                 self._reported[server] = said
                 _log.warning("server `%s`: %s", server, said)
-        withheld = {server: tuple(map(str, found)) for server, found in self._withholding.found.items()}
-        for server, found in withheld.items():
-            if found != self._withheld.get(server):
-                _log.warning("server `%s`: withheld, as the lock does not hold it: %s", server, ", ".join(found[:20]))
-        self._withheld = withheld
+        self.integrity.report()
 
     # --- for the command line ---------------------------------------------------------------------------------------
 
@@ -223,10 +286,25 @@ class ProjectGateway:
         """The tools as clients see them; each with its server and own name under `_mcpcompose`."""
         endpoint = self._endpoint(profile, server)
         return tuple(
-            {**tool, "_mcpcompose": {"server": route.server, "name": route.name}}
+            {**tool, "_mcpcompose": {"server": route.server, "name": route.name, **self._signs(route)}}
             for tool in endpoint.tools
             if (route := endpoint.tool_routes.get(tool["name"])) is not None
         )
+
+    def _signs(self, route: Route) -> dict[str, Any]:
+        found = self.integrity.findings_of(route.server, "tool", route.name)
+        return {"findings": found} if found else {}
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """What is withheld until a person accepts it, where there is no lock."""
+        return self.integrity.waiting(self.supervisor.lists())
+
+    def accept(self, hashes: Collection[str]) -> tuple[Waiting, ...]:
+        """Accept exactly these forms of `waiting`, and serve them. Raises `McpComposeError`."""
+        try:
+            return self.integrity.accept(hashes, self.supervisor.lists())
+        finally:
+            self._swap_now()
 
     async def call(
         self, method: str, params: dict[str, Any], *, profile: str = DEFAULT_PROFILE, server: str | None = None
@@ -259,11 +337,11 @@ class ProjectGateway:
     # --- swapping the table -----------------------------------------------------------------------------------------
 
     def _admits(self, server: str, call: Call) -> bool:
-        return self._withholding.admits(server, call.method, call.params)
+        return self.integrity.admits(server, call.method, call.params)
 
     def _lists_changed(self) -> None:
         """Together with others that come soon; at once where something is to be withheld."""
-        if self._withholding.looks and self._withholding.changes(self.supervisor.lists()):
+        if self.integrity.looks and self.integrity.changes(self.supervisor.lists()):
             self._swap_now()
         elif self._swap is None:
             self._swap = asyncio.get_running_loop().call_later(_COALESCE, self._swap_now)
@@ -275,7 +353,9 @@ class ProjectGateway:
         if self._project is None:
             return
         before: RoutingTable = self.kernel.table
-        self.kernel.table = compile_table(self._project, self._withholding.accepted(self.supervisor.lists()), before)
+        shown = self.governance.definitions.shown(self.integrity.accepted(self.supervisor.lists()))
+        self.governance.routes(shown)
+        self.kernel.table = compile_table(self._project, shown, before)
         self.listeners.table_changed(before, self.kernel.table)
         if self._report is None:
             self._report = asyncio.get_running_loop().call_later(_REPORT_AFTER, self._report_hidden)

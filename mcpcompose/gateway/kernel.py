@@ -27,6 +27,7 @@ from mcpcompose.gateway.envelope import (
     Result,
 )
 from mcpcompose.gateway.fragments import Route
+from mcpcompose.gateway.governance import Governance
 from mcpcompose.gateway.listeners import Listeners
 from mcpcompose.gateway.others import Others
 from mcpcompose.gateway.outward import Outward
@@ -161,7 +162,12 @@ class Kernel:
     """Serves from *table*, which is replaced as a whole; a request keeps the one it began with."""
 
     def __init__(
-        self, supervisor: Supervisor, listeners: Listeners, peers: Peers | None = None, key: bytes | None = None
+        self,
+        supervisor: Supervisor,
+        listeners: Listeners,
+        peers: Peers | None = None,
+        key: bytes | None = None,
+        governance: Governance | None = None,
     ) -> None:
         self.table = RoutingTable()
         self.listeners = listeners
@@ -171,6 +177,7 @@ class Kernel:
         self.others = Others(supervisor, self.peers, key, self._forward, self._waiting)
         self.peers.ended = self._session_ended
         self.peers.everybody = self.others.subscribers.heard
+        self.governance = self.peers.governance = governance or Governance()
         self.limits = Limits()
         self._gauges: dict[str, Gauge] = {}
         self._supervisor = supervisor
@@ -211,11 +218,26 @@ class Kernel:
         """How the servers of an endpoint are."""
         return {s.server: s.state.value for s in self._supervisor.status() if s.server in endpoint.servers}
 
-    def _list(self, request: Request, caller: Caller, endpoint: EndpointTable) -> Answer:
+    def _list(self, request: Request, caller: Caller, endpoint: EndpointTable) -> Answer | Forwarded:
         self._supervisor.wanted(endpoint.servers, LISTS[request.method][0])
         cursor = request.params.get("cursor")
         page = endpoint.page(request.method, cursor, self.limits.page, modern=caller.modern)
-        return Failure(INVALID_PARAMS, "this cursor was not given out here") if page is None else Result(page)
+        if page is None:
+            return Failure(INVALID_PARAMS, "this cursor was not given out here")
+        if not self.governance.lists(request.method):
+            return Result(page)
+        call = Call(request.method, bridge.without_envelope(request.params)[0], origin=caller.origin)
+        self._pass(call, caller, endpoint.server or "", None, lambda call: call.finish(Reply(result=page)))
+        return self._waiting(call, request, caller, endpoint, endpoint.server or "")
+
+    def _pass(self, call: Call, caller: Caller, server: str, exposed: object, submit: Callable[[Call], None]) -> None:
+        """Let *call* pass the interceptors, then *submit* it."""
+        governance = self.governance
+        if governance.active:
+            shown = exposed if isinstance(exposed, str) else None
+            governance.begin(call, call.method, caller.origin, caller.profile, server, shown, submit)
+        else:
+            submit(call)
 
     def _named(
         self, request: Request, caller: Caller, endpoint: EndpointTable, routes: Mapping[str, Route], what: str
@@ -224,7 +246,9 @@ class Kernel:
         name = params.get("name")
         route = routes.get(name) if isinstance(name, str) else None
         if route is None:
-            return self._unknown(name, endpoint, what)
+            unknown = self._unknown(name, endpoint, what)
+            self.governance.refused(caller.origin, caller.profile, request.method, name, unknown.message)
+            return unknown
         if route.headers and caller.headers is not None:
             mismatch = param_mismatch(route.headers, params.get("arguments"), caller.headers)
             if mismatch is not None:
@@ -273,8 +297,18 @@ class Kernel:
         self.others.subscribers.session_ended(session)
         self._supervisor.session_ended(session)
 
-    def _waiting(self, call: Call, request: Request, caller: Caller, endpoint: EndpointTable, server: str) -> Forwarded:
-        """A call that we finish ourselves."""
+    def _waiting(  # noqa: PLR0917  who asks what, where, and what is done then
+        self,
+        call: Call,
+        request: Request,
+        caller: Caller,
+        endpoint: EndpointTable,
+        server: str,
+        act: Callable[[Call], None] | None = None,
+    ) -> Forwarded:
+        """A call that we finish ourselves, once *act* is done."""
+        if act is not None:
+            self._pass(call, caller, server, None, act)
         return Forwarded(call, request.method, request.params, caller, server, None, endpoint.info_json, self.rounds)
 
     def _forward(
@@ -304,7 +338,7 @@ class Kernel:
         if not gauge.take(call):
             text = exceeded("this client has too many calls under way", gauge.most, "gateway.limits.calls")
             return Failure(INTERNAL_ERROR, text, {"retryable": True})
-        self._supervisor.submit(server, call)
+        self._pass(call, caller, server, request.params.get("name"), self._resubmit(server))
         several = len(endpoint.servers) > 1
         title = server if endpoint.server is None and several else None
         outward = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from mcpcompose.gateway.asks import OpenAsks, with_title
@@ -40,7 +40,7 @@ from mcpcompose.gateway.wire_http import (
 )
 from mcpcompose.spec.limits import exceeded
 from mcpcompose.upstream.call import QUIET, Ask, Note
-from mcpcompose.upstream.headers import SESSION
+from mcpcompose.upstream.headers import METHOD, NAME, NAMED, SESSION, decode_value
 from mcpcompose.upstream.levels import SET_LEVEL
 from mcpcompose.upstream.wire import META_VERSION
 
@@ -70,6 +70,9 @@ class LegacyLeg:
             await self._initialize(visit, read)
             return
         session = self._session(visit, read)
+        if isinstance(read, Request) and (mismatch := _mirrored(read, visit.headers)) is not None:
+            await respond(send, 400, answer_bytes(read.id, mismatch))
+            return
         match read:
             case None:
                 await self._batch(visit, value, session)
@@ -245,6 +248,22 @@ class LegacyLeg:
             self._kernel.others.noticed(
                 notification.method, notification.params, session.caller, endpoint, session.asks
             )
+
+
+def _mirrored(request: Request, headers: Mapping[str, str]) -> Failure | None:
+    """
+    Headers of the stateless revision that say something else than the body: somebody on the way may decide by them.
+
+    The handshake revisions know no such headers; who sends them all the same means them (basic/transports of
+    2026-07-28, server validation).
+    """
+    method, key = headers.get(METHOD), NAMED.get(request.method)
+    if method is not None and method != request.method:
+        return Failure(HEADER_MISMATCH, f"the {METHOD} header does not match the body")
+    name = headers.get(NAME)
+    if name is not None and decode_value(name) != (request.params.get(key) if key is not None else None):
+        return Failure(HEADER_MISMATCH, f"the {NAME} header does not match the body")
+    return None
 
 
 class NoSession(Refused):

@@ -36,7 +36,7 @@ _TO_ALL: Final = frozenset({"notifications/roots/list_changed", PROGRESS})
 
 
 class Others:
-    """*forward* sends a request to a server, *wait* shows a call that we finish ourselves."""
+    """*forward* sends a request to a server, *wait* shows a call that we finish ourselves, by what it is given."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Others:
         peers: Peers,
         key: bytes,
         forward: Callable[[Request, Caller, EndpointTable, str, dict[str, Any]], Forwarded | Failure],
-        wait: Callable[[Call, Request, Caller, EndpointTable, str], Forwarded],
+        wait: Callable[[Call, Request, Caller, EndpointTable, str, Callable[[Call], None] | None], Forwarded],
     ) -> None:
         self.links = Links()
         self.task_ids = TaskIds(key)
-        self.subscribers = Subscribers(supervisor, self.task_ids)
+        self.subscribers = Subscribers(supervisor, self.task_ids, peers)
         self._supervisor = supervisor
         self._peers = peers
         self._forward = forward
@@ -80,8 +80,17 @@ class Others:
         if method == PROGRESS:
             servers = (asks.asker(params.get("progressToken")),)
         for server in servers:
-            if server is not None:
-                self._supervisor.notify(server, session, method, params, shared=method not in _TO_ALL)
+            if server is None:
+                continue
+            told = self._govern(server, caller, method, params)
+            if told is not None:
+                self._supervisor.notify(server, session, method, told, shared=method not in _TO_ALL)
+
+    def _govern(self, server: str, caller: Caller, method: str, params: dict[str, Any]) -> dict[str, Any] | None:
+        governance = self._peers.governance
+        if governance is None or not governance.active:
+            return params
+        return governance.tells(server, caller.origin, caller.profile, method, params)
 
     def place(self, uri: str, caller: Caller, endpoint: EndpointTable) -> Place | None:
         """Where a URI is that this client names."""
@@ -130,14 +139,17 @@ class Others:
         if not self._supervisor.is_shared(place.server):
             self.subscribers.note(holder, place.server, place.uri, endpoint, begins=begins)
             return self._forward(request, caller, endpoint, place.server, {**request.params, "uri": place.uri})
-        call = Call(request.method, request.params, origin=caller.origin)
-        if begins:
-            shown = endpoint.rewriting.get(place.server)
-            self.subscribers.hold(holder, place.server, place.uri, shown, call.finish)
-        else:
-            self.subscribers.let_go(holder, place.server, place.uri)
-            call.finish(Reply(result=b"{}"))
-        return self._wait(call, request, caller, endpoint, place.server)
+        call = Call(request.method, {**request.params, "uri": place.uri}, origin=caller.origin)
+
+        def act(call: Call) -> None:
+            if begins:
+                shown = endpoint.rewriting.get(place.server)
+                self.subscribers.hold(holder, place.server, place.uri, shown, call.finish)
+            else:
+                self.subscribers.let_go(holder, place.server, place.uri)
+                call.finish(Reply(result=b"{}"))
+
+        return self._wait(call, request, caller, endpoint, place.server, act)
 
     def _holder(self, caller: Caller) -> Holder:
         return self.subscribers.session(caller.origin.session or "", caller.client, self._peers.tell)
@@ -161,7 +173,7 @@ class Others:
 
         for server in servers:
             self._supervisor.level(server, session, level, told)
-        return self._wait(call, request, caller, endpoint, servers[0])
+        return self._wait(call, request, caller, endpoint, servers[0], None)
 
 
 def _any_completes(endpoint: EndpointTable) -> bool:

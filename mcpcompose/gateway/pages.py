@@ -20,7 +20,8 @@ from mcpcompose.upstream.wire import META_SERVER, encode
 _VERSION: Final = 1
 _LONGEST: Final = 4096
 _HINTS: Final = frozenset({"ttlMs", "cacheScope", "resultType"})
-_LONGEST_TTL: Final = 1 << 53
+_LONGEST_TTL: Final = 3_600_000
+"""Milliseconds; what a client keeps for longer cannot be taken back when a definition turns out to be poisoned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Beside:
     ttl: int = 0
     is_public: bool = False
     members: Mapping[str, Any] | None = None
+
+    def private(self) -> Beside:
+        """For lists that are not the same for everybody who asks at one address."""
+        return Beside(self.ttl, is_public=False, members=self.members)
 
     def hints(self) -> dict[str, Any]:
         """As members of a result."""

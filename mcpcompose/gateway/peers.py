@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mcpcompose.upstream.call import METHOD_NOT_FOUND, Ask, Origin, failure
 from mcpcompose.upstream.levels import MESSAGE, is_severe
 from mcpcompose.upstream.subscriptions import UPDATED
+
+if TYPE_CHECKING:
+    from mcpcompose.gateway.governance import Governance
 
 
 class Peer(Protocol):
@@ -37,6 +40,8 @@ class Peers:
         """Told of sessions that are over."""
         self.everybody: Callable[[str, str | None, str, bytes], None] = lambda *_said: None
         """Told what a server says to nobody in particular, or from an instance that a session has for itself."""
+        self.governance: Governance | None = None
+        """What everything passes that a server says or asks outside of calls."""
 
     def add(self, session: str, peer: Peer) -> None:
         """A session begins."""
@@ -49,6 +54,11 @@ class Peers:
 
     def said(self, server: str, origin: Origin | None, method: str, params: bytes) -> None:
         """A notification of *server*, to the client of *origin* or to whomever it concerns."""
+        if self.governance is not None and self.governance.active:
+            passed = self.governance.said(server, origin, method, params)
+            if passed is None:
+                return
+            params = passed
         if origin is None or method == UPDATED:
             self.everybody(server, None if origin is None else origin.session, method, params)
         elif origin.session is not None:
@@ -66,6 +76,8 @@ class Peers:
         peer = self._peers.get(origin.session) if origin.session is not None else None
         if peer is None:
             ask.answer(failure(METHOD_NOT_FOUND, "the client is not there"))
+        elif self.governance is not None and self.governance.active:
+            self.governance.asked(server, origin, ask, peer.asked)
         else:
             peer.asked(ask)
 

@@ -10,16 +10,18 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from mcpcompose.gateway.capabilities import can_subscribe, has_tasks
-from mcpcompose.gateway.table import EndpointTable
+from mcpcompose.gateway.peers import Peers
+from mcpcompose.gateway.table import EndpointTable, Place
 from mcpcompose.gateway.tasks import NOTIFICATION, TaskIds, task_id, with_task_id
 from mcpcompose.gateway.uris import Rewriting
 from mcpcompose.spec.limits import exceeded
-from mcpcompose.upstream.call import INTERNAL_ERROR, Call, Reply, failure, unavailable
+from mcpcompose.upstream.call import INTERNAL_ERROR, Call, Origin, Reply, failure, unavailable
 from mcpcompose.upstream.subscriptions import UPDATED, prefixes
 from mcpcompose.upstream.supervisor import Supervisor
 from mcpcompose.upstream.wire import META_SUBSCRIPTION, encode, members
@@ -61,7 +63,8 @@ class Holder:
 class Subscribers:
     """All holders, by what they wait for."""
 
-    def __init__(self, supervisor: Supervisor, task_ids: TaskIds) -> None:
+    def __init__(self, supervisor: Supervisor, task_ids: TaskIds, peers: Peers) -> None:
+        self._peers = peers
         self.most = 1000
         """Resources and tasks that one holder may wait for."""
         self._supervisor = supervisor
@@ -174,12 +177,33 @@ class Subscribers:
             possible.append(uri)
             waiting += 1
             shown = endpoint.rewriting.get(place.server)
-            self.hold(holder, place.server, place.uri, shown, lambda reply, uri=uri: told(uri, reply))  # type: ignore[misc]
+            self._hold_governed(holder, endpoint.profile, place, shown, partial(told, uri))
         if waiting:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
                     await answered.wait()
         return [uri for uri in possible if uri not in refused]
+
+    def _hold_governed(
+        self,
+        holder: Holder,
+        profile: str,
+        place: Place,
+        shown: Rewriting | None,
+        told: Callable[[Reply], None],
+    ) -> None:
+        """As `hold`, once the interceptors have let it."""
+        governance = self._peers.governance
+        if governance is None or not governance.active:
+            self.hold(holder, place.server, place.uri, shown, told)
+            return
+        method, origin = "resources/subscribe", Origin(holder.client, modern=True)
+        call = Call(method, {"uri": place.uri}, origin=origin)
+
+        def act(call: Call) -> None:
+            self.hold(holder, place.server, place.uri, shown, call.finish)
+
+        governance.begin(call, method, origin, profile, place.server, None, act, told)
 
     def _follow(
         self, holder: Holder, ids: list[str], endpoint: EndpointTable, envelope: Mapping[str, Any]
@@ -199,7 +223,12 @@ class Subscribers:
             params = {"notifications": {"taskIds": own}}
             call = Call("subscriptions/listen", params, envelope=dict(envelope), idle=None, total=None)
             holder.calls.append(call)
-            self._supervisor.submit(server, call)
+            governance, submit = self._peers.governance, partial(self._supervisor.submit, server)
+            if governance is not None and governance.active:
+                origin = Origin(holder.client, modern=True)
+                governance.begin(call, call.method, origin, endpoint.profile, server, None, submit)
+            else:
+                submit(call)
         return honoured
 
     def _task(self, id_: str, client: str, endpoint: EndpointTable) -> tuple[str, str] | None:

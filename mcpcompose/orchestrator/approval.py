@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mcpcompose.errors import McpComposeError
 from mcpcompose.orchestrator.forms import Form, Resolve, launch_forms
+from mcpcompose.orchestrator.governed_rules import governing_forms
 from mcpcompose.orchestrator.lock_rules import lock_rules
 from mcpcompose.orchestrator.loosening import Baseline, door_forms, loosening_forms, rules
 from mcpcompose.paths import ProjectPaths, private_folder
@@ -37,14 +38,31 @@ def forms(
     baseline: Baseline | None = None,
     resolve: Resolve = Path.resolve,
 ) -> tuple[Form, ...]:
-    """Everything in *project* that needs approval: host commands, wider containers, rules looser than *baseline*."""
+    """
+    Everything in *project* that needs approval: host commands, wider containers, interceptors that are not built in,
+    rules looser than *baseline*.
+    """
     launch = launch_forms(project, variables=variables, digests=digests, home=home, resolve=resolve)
-    return (*launch, *door_forms(project), *loosening_forms(project, baseline))
+    governing = (*_interceptors(project, variables), *governing_forms(project))
+    return (*launch, *governing, *door_forms(project), *loosening_forms(project, baseline))
+
+
+def _interceptors(project: Project, variables: Mapping[str, str]) -> tuple[Form, ...]:
+    if not project.interceptors:
+        return ()
+    from mcpcompose.orchestrator.interceptor_forms import interceptor_forms  # noqa: PLC0415  only where there are any
+
+    return interceptor_forms(project, variables)
 
 
 def approvals_of(paths: ProjectPaths, owner: Owner) -> Approvals:
     """The store of one owner's folder, whatever the file there calls the project: a new name must not forget rules."""
     return Approvals(private_folder(paths.state.parent / owner.id) / "approvals.json")
+
+
+def accepted_file(paths: ProjectPaths, owner: Owner) -> Path:
+    """Where the gateway keeps what servers offered when they were first seen: beside the approvals, for the reason."""
+    return private_folder(paths.state.parent / owner.id) / "accepted.json"
 
 
 class Approvals:

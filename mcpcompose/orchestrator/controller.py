@@ -21,6 +21,7 @@ from mcpcompose.errors import ApprovalNeeded, FileProblems, McpComposeError, Usa
 from mcpcompose.log import fields
 from mcpcompose.orchestrator.forms import Form
 from mcpcompose.orchestrator.instances import Instances
+from mcpcompose.orchestrator.interceptor_containers import InterceptorContainers
 from mcpcompose.orchestrator.observe import observe
 from mcpcompose.orchestrator.outcome import OnEvent, Outcome, ignore_event, log_event
 from mcpcompose.orchestrator.reconcile import reconcile
@@ -77,6 +78,8 @@ class Controller:
         self.instances = Instances(
             self._rounds, self._restarts, lambda: None if self._down else self._good, self._alarm.wake
         )
+        self.containers = InterceptorContainers(self._rounds, lambda: None if self._down else self._rounds.ready)
+        self._rounds.copies.others = lambda: self.containers.names
         self._good: Ready | None = None
         self._files: tuple[Path, ...] = ()
         self._problem: McpComposeError | None = None

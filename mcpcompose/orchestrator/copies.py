@@ -60,11 +60,13 @@ class Copies:
         """Names that the engine has and nobody holds: a round removes them, so none of them is given to a new one."""
         self.is_open = False
         """Further instances may be started."""
+        self.others: Callable[[], frozenset[str]] = frozenset
+        """Names that this process holds for something else than servers."""
 
     @property
     def names(self) -> frozenset[str]:
         """The names that are held, whether there is an instance already, still, or not."""
-        return frozenset(self._held)
+        return frozenset(self._held) | self.others()
 
     def of(self, server: str) -> frozenset[str]:
         """The names that are held of *server*."""

@@ -8,6 +8,7 @@ would happen changes the hash.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from mcpcompose.secrets.engine_secrets import MOUNTED
 from mcpcompose.secrets.providers import source_path
@@ -33,7 +35,7 @@ from mcpcompose.spec.template import TemplateError, expand, references, secret_n
 
 Resolve = Callable[[Path], Path]
 
-_LOADER: Final = re.compile(
+LOADER: Final = re.compile(
     r"^(PATH|SHELL|ENV|IFS|HOME|TMPDIR|BASH_.*|LD_.*|DYLD_.*|PYTHON.*|NODE_.*|NPM_.*|npm_.*|PIP_.*|UV_.*|RUBY.*|GEM_.*|PERL.*"
     r"|JAVA_.*|_JAVA_OPTIONS|JDK_.*|CLASSPATH|GIT_.*|GCONV_PATH|EDITOR|PAGER|BROWSER|.*_PROXY|.*_proxy|SSL_.*"
     r"|REQUESTS_.*|CURL_.*|DOTNET_.*|XDG_.*|DENO_.*|BUN_.*|YARN_.*|COREPACK_.*|TS_NODE_.*|GO.*|CARGO_.*|RUST.*|LUA_.*"
@@ -116,14 +118,14 @@ def launch_forms(
 def _host(project: Project, name: str, server: Server, variables: Mapping[str, str]) -> Iterator[Form]:
     """Commands of the host, and packages that would run there."""
     if server.process is not None:
-        argv = [_expanded(word, variables) for word in server.process]
-        yield form("process", name, [_argv(argv), *_host_details(project, server, variables)], argv)
+        argv = [expanded(word, variables) for word in server.process]
+        yield form("process", name, [argv_text(argv), *_host_details(project, server, variables)], argv)
     elif server.package is not None and project.engine == "process":
-        argv = [_expanded(word, variables) for word in server.args]
+        argv = [expanded(word, variables) for word in server.args]
         lines = [f"installs and runs {_as_written(project, name, 'package', server.package)}"]
         if server.command:
-            lines.append(f"its program is {_argv(_expanded(word, variables) for word in server.command)}")
-        lines += [f"with {_argv(argv)}"] if argv else []
+            lines.append(f"its program is {argv_text(expanded(word, variables) for word in server.command)}")
+        lines += [f"with {argv_text(argv)}"] if argv else []
         yield form("package on the host", name, [*lines, *_host_details(project, server, variables)], server.package)
 
 
@@ -131,12 +133,12 @@ def _host_details(project: Project, server: Server, variables: Mapping[str, str]
     yield f"in {server.working_dir or project.directory}"
     for key, text in sorted(server.environment.items()):
         template = f"${{{key}}}" if text is None else text
-        if _LOADER.match(key) and not secret_names(template):
-            yield f"environment {key}={json.dumps(_expanded(template, variables))}"
+        if LOADER.match(key) and not secret_names(template):
+            yield f"environment {key}={json.dumps(expanded(template, variables))}"
         else:
             yield f"environment {key}={template}"
     for use in server.secrets:
-        yield f"secret {_secret(project, use.source)} as {use.env or use.target or use.source}"
+        yield f"secret {secret_text(project, use.source)} as {use.env or use.target or use.source}"
 
 
 def _build(project: Project, name: str, server: Server, digest: str) -> Iterator[Form]:
@@ -165,7 +167,7 @@ def _asking(project: Project, name: str, server: Server, variables: Mapping[str,
         places[f"runners.{kind}"] = "runner"
     written = project.provenance.written
     lines = [
-        f"asks for {key} {written[place]}{_made_of(project, variable_names(written[place]))}"
+        f"asks for {key} {written[place]}{made_of(project, variable_names(written[place]))}"
         for place, key in places.items()
         if place in written and any(variables.get(v) and v not in _OURS for v in variable_names(written[place]))
     ]
@@ -210,7 +212,7 @@ def _widening(project: Project, name: str, server: Server, resolve: Resolve) -> 
 def _could_leave(project: Project, name: str, server: Server) -> Iterator[str]:
     """What of this machine a server with a way out is given, and could carry away: references, never values."""
     for use in sorted(server.secrets, key=lambda use: use.source):
-        yield f"gets secret {_secret(project, use.source)}"
+        yield f"gets secret {secret_text(project, use.source)}"
     written = {key.removeprefix(f"servers.{name}."): text for key, text in project.provenance.written.items()}
     for index, volume in enumerate(server.volumes):
         if not any(f"{key}.".startswith(f"volumes.{index}.") for key in written):
@@ -218,14 +220,14 @@ def _could_leave(project: Project, name: str, server: Server) -> Iterator[str]:
             yield f"gets {what} at {volume.target}, {'read-only' if volume.read_only else 'writable'}"
     for key, reference in sorted(written.items()):
         if key.partition(".")[0] not in {"servers", "runners", "image", "package", "runner", "platform", "build"}:
-            yield f"gets {key} {reference}{_made_of(project, variable_names(reference))}"
+            yield f"gets {key} {reference}{made_of(project, variable_names(reference))}"
     for key, text in sorted(server.environment.items()):
         template = f"${{{key}}}" if text is None else text
         if _refers(template):
-            yield f"gets environment {key}={template}{_details(project, template)}"
+            yield f"gets environment {key}={template}{details(project, template)}"
     for word in (*(server.entrypoint or ()), *(server.command or ()), *server.args):
         if _refers(word):
-            yield f"gets argument {word}{_details(project, word)}"
+            yield f"gets argument {word}{details(project, word)}"
 
 
 def _runs(server: Server) -> Iterator[str]:
@@ -233,9 +235,9 @@ def _runs(server: Server) -> Iterator[str]:
     yield f"source {source_of(server)}"
     for key, words in (("entrypoint", server.entrypoint), ("command", server.command), ("args", server.args)):
         if words:
-            yield f"{key} {_argv(words)}"
+            yield f"{key} {argv_text(words)}"
     if server.healthcheck is not None and server.healthcheck.command is not None:
-        yield f"health check {_argv(server.healthcheck.command)}"
+        yield f"health check {argv_text(server.healthcheck.command)}"
     if plain := {key: text for key, text in server.environment.items() if text is not None and not _refers(text)}:
         yield f"environment {json.dumps(plain, sort_keys=True)}"
 
@@ -244,35 +246,52 @@ def _remote(project: Project, name: str, server: Server, variables: Mapping[str,
     """What of this machine goes to a remote server; an address alone is nothing."""
     if server.url is None:
         return
+    if is_unencrypted(there := expanded(server.url, variables)):
+        line = f"speaks to {origin_of(there)} without TLS: who is on the way reads and changes it"
+        yield form("unencrypted server", name, [line])
     headers = {key: text or "" for key, text in sorted(server.headers.items()) if _refers(text or "")}
     if headers or _refers(server.url):
-        origin = origin_of(_expanded(server.url, variables))
-        lines = [f"sends to {server.url}{_details(project, server.url)}"]
+        origin = origin_of(expanded(server.url, variables))
+        lines = [f"sends to {server.url}{details(project, server.url)}"]
         if origin != origin_of(server.url) and not any(map(looks_secret, variable_names(server.url))):
             lines.append(f"which is at {origin}")
-        lines += [f"header {key}={json.dumps(text)}{_details(project, text)}" for key, text in headers.items()]
+        lines += [f"header {key}={json.dumps(text)}{details(project, text)}" for key, text in headers.items()]
         yield form("sending", name, lines, origin)
 
 
-def _details(project: Project, template: str) -> str:
+def is_unencrypted(url: str) -> bool:
+    """Whether *url* is HTTP without TLS to somewhere else than this machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme == "http" and not is_here
+
+
+def details(project: Project, template: str) -> str:
     """Where secrets of *template* come from, and what its variables are made of: names may stay and these change."""
-    secrets = [_secret(project, one) for one in sorted(secret_names(template))]
+    secrets = [secret_text(project, one) for one in sorted(secret_names(template))]
     found = f" (secret {', '.join(secrets)})" if secrets else ""
-    return found + _made_of(project, variable_names(template))
+    return found + made_of(project, variable_names(template))
 
 
-def _made_of(project: Project, names: Iterable[str]) -> str:
+def made_of(project: Project, names: Iterable[str]) -> str:
     made = project.provenance.made_of
     lines = [f"{name} is made of {', '.join(made[name])}" for name in sorted(names) if name in made]
     return f" ({'; '.join(lines)})" if lines else ""
 
 
-def _secret(project: Project, name: str) -> str:
+def secret_text(project: Project, name: str) -> str:
     """A secret's name and source."""
     sources = []
     for source in project.secrets.get(name, ()):
         kept = source.model_dump(mode="json")
-        more = _made_of(project, [source.environment]) if isinstance(source, EnvironmentSource) else ""
+        more = made_of(project, [source.environment]) if isinstance(source, EnvironmentSource) else ""
         sources.append(json.dumps(kept, sort_keys=True) + more)
     return f"{name} from {' or '.join(sources)}"
 
@@ -290,7 +309,7 @@ def _secrets(project: Project, home: Path, resolve: Resolve) -> Iterator[Form]:
     for name, sources in project.secrets.items():
         for source in sources:
             if isinstance(source, CommandSource):
-                yield form("secret command", name, [f"runs {_argv(source.command)}", f"in {project.directory}"])
+                yield form("secret command", name, [f"runs {argv_text(source.command)}", f"in {project.directory}"])
             elif isinstance(source, PodmanSource):
                 yield form("secret command", name, [f"runs podman secret inspect --showsecret {source.podman}"])
             elif isinstance(source, DockerSource):
@@ -316,10 +335,10 @@ def source_of(server: Server) -> str:
         return f"url {server.url}"
     if server.build is not None:
         return f"build {server.build.context}"
-    return f"process {_argv(server.process or ())}"
+    return f"process {argv_text(server.process or ())}"
 
 
-def _expanded(text: str, variables: Mapping[str, str]) -> str:
+def expanded(text: str, variables: Mapping[str, str]) -> str:
     def hidden(name: str) -> str:
         return f"${{secret:{name}}}"
 
@@ -329,7 +348,7 @@ def _expanded(text: str, variables: Mapping[str, str]) -> str:
         return text
 
 
-def _argv(words: Iterable[str]) -> str:
+def argv_text(words: Iterable[str]) -> str:
     return json.dumps(list(words), ensure_ascii=True)
 
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 from mcpcompose.orchestrator.forms import Form, form, source_of
+from mcpcompose.orchestrator.governed_rules import governed_rules, weaker_forms
 from mcpcompose.orchestrator.lock_rules import lock_forms, lock_rules
 from mcpcompose.orchestrator.policy_rules import looser_policy, policy_rules
 from mcpcompose.spec.project import Project
 
+_INTEGRITY: Final = ("off", "first-sight", "accept")
+"""From loose to strict."""
 Baseline = Mapping[str, Any]
 """
-JSON: `servers` (allow, deny, source), `profiles` (servers, tools; null: everything), `clients` (profile), `auth`,
-`policy`, `lock`.
+JSON: `servers` (allow, deny, source, integrity), `profiles` (servers, tools; null: everything), `clients` (profile), `auth`,
+`policy`, `governed` (interceptors, session, audit), `lock`.
 """
 
 
@@ -31,6 +34,7 @@ def rules(project: Project, before: Baseline | None = None) -> dict[str, Any]:
             "allow": None if s.tools.allow is None else sorted(s.tools.allow),
             "deny": sorted(s.tools.deny),
             "source": source_of(s),
+            "integrity": s.integrity,
         }
         for name, s in project.servers.items()
     }
@@ -46,6 +50,7 @@ def rules(project: Project, before: Baseline | None = None) -> dict[str, Any]:
         "clients": {**kept.get("clients", {}), **clients},
         "auth": project.gateway.auth if isinstance(project.gateway.auth, str) else "other",
         "policy": policy_rules(project),
+        "governed": governed_rules(project),
         **({"lock": lock} if (lock := lock_rules(project.lock, kept.get("lock"))) is not None else {}),
     }
 
@@ -61,6 +66,7 @@ def loosening_forms(project: Project, before: Baseline | None) -> tuple[Form, ..
         *_clients(before.get("clients", {}), now["clients"]),
         *_auth(before.get("auth"), now["auth"]),
         *_policy(before.get("policy"), now["policy"]),
+        *weaker_forms(project, before.get("governed"), before.get("servers", {})),
         *lock_forms(project.lock, before.get("lock")),
     )
 
@@ -111,6 +117,9 @@ def _looser(old: Mapping[str, Any], rule: Mapping[str, Any]) -> Iterator[str]:
             yield f"allows every tool, was {_globs(old['allow'])}"
         elif added := [glob for glob in rule["allow"] if not _covered(glob, old["allow"])]:
             yield f"also allows {_globs(added)}, was {_globs(old['allow'])}"
+    before = old.get("integrity", "first-sight")
+    if _INTEGRITY.index(rule["integrity"]) < _INTEGRITY.index(before):
+        yield f"what it offers is held by `{rule['integrity']}`, was `{before}`"
     if dropped := [glob for glob in old["deny"] if not _covered(glob, rule["deny"])]:
         yield f"no longer denies {_globs(dropped)}"
 

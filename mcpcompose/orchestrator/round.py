@@ -108,6 +108,10 @@ class Ready:
         headers = await self.resolver.headers(name, server, self.loaded.variables)
         return HttpEndpoint(url, headers, sse=server.transport == "sse")
 
+    async def expand(self, owner: str, text: str) -> str:
+        """A text of the interceptor *owner* with the values of its references."""
+        return await self.resolver.text(owner, text, self.loaded.variables)
+
     def instance(self, server: str) -> InstanceSpec | None:
         """The instance of *server*."""
         return next((spec for spec in self.desired.instances if spec.server == server), None)

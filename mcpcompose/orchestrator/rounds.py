@@ -153,6 +153,11 @@ class Rounds:
         self.stopped -= servers
         self.patience.forget(servers)
 
+    @property
+    def ready(self) -> Ready | None:
+        """What rounds work towards; None before the first one."""
+        return self._ready
+
     def guard(self, server: str) -> asyncio.Lock:
         """Held by whoever changes what runs of *server*."""
         return self._locks.setdefault(server, asyncio.Lock())
@@ -187,7 +192,7 @@ class Rounds:
     def declare_as_before(self, ready: Ready) -> None:
         """Let lists of before be served at once, while the engine is only being asked which images there are."""
         if remembered := self._remembered.of(ready.written()):
-            self._declare_now(ready.project, {**ready.fingerprints({}), **remembered})
+            self._declare_now(ready, {**ready.fingerprints({}), **remembered})
 
     async def down(self, *, volumes: bool, on_event: OnEvent) -> Outcome:
         """Remove everything this owner has; what is under way ends first."""
@@ -326,6 +331,7 @@ class Rounds:
 
     def _declare(self, ready: Ready, fingerprints: dict[str, str]) -> None:
         self._ready, self._fingerprints = ready, fingerprints
+        self._serving.resolving(ready.expand)
         self._tell()
 
     def _tell(self) -> None:
@@ -334,13 +340,14 @@ class Rounds:
             self._telling.cancel()
             self._telling = None
         if self._ready is not None and self._declared != (self._ready.project, self._fingerprints):
-            self._declare_now(self._ready.project, self._fingerprints)
+            self._declare_now(self._ready, self._fingerprints)
             self._remembered.keep(self._ready.written(), self._fingerprints)
 
-    def _declare_now(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+    def _declare_now(self, ready: Ready, fingerprints: Mapping[str, str]) -> None:
         self._declared = None  # what cannot be declared is declared again by the next round
-        self._serving.declare(project, fingerprints)
-        self._declared = (project, fingerprints)
+        self._serving.resolving(ready.expand)
+        self._serving.declare(ready.project, fingerprints, ready.written())
+        self._declared = (ready.project, fingerprints)
 
     async def _moved_to(self, ready: Ready, on_event: OnEvent) -> Engine:
         """The engine of *ready*; what runs on another one, or under another name, comes down first."""

@@ -8,17 +8,16 @@ refused. Nothing is ever started over by itself: a key that is gone or a file th
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from mcpcompose.errors import McpComposeError
+from mcpcompose.file_lock import lock
 from mcpcompose.paths import private_folder
 from mcpcompose.secrets.base import StoreUnusable
 from mcpcompose.secrets.file import without_newline
@@ -28,7 +27,6 @@ from mcpcompose.secrets.sealing import KEY_BYTES, Key, SealBrokenError, file_key
 MOST_BYTES: Final = 32 << 20
 """The largest sealed file that is read."""
 _PATIENCE: Final = 10.0
-_LOOK_EVERY: Final = 0.02
 _VARIABLE: Final = "MCP_COMPOSE_KEYRING_PASSPHRASE_FILE"
 
 
@@ -64,10 +62,10 @@ class EncryptedFile:
             return False
         with self._locked():
             values, key = self._open()
-            if name not in values:
+            if key is None or name not in values:
                 return False
             del values[name]
-            self._write(values, key or self._fresh_key())
+            self._write(values, key)
         return True
 
     def _write(self, values: Mapping[str, bytes], key: Key) -> None:
@@ -159,15 +157,12 @@ class EncryptedFile:
         """One writer at a time."""
         try:
             private_folder(self._places.data)
-            descriptor = os.open(self._places.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = lock(self._places.lock, _PATIENCE)
         except (OSError, McpComposeError) as error:
             raise self._unusable(_why(error)) from error
+        if descriptor is None:
+            raise self._unusable("another process has been writing it for a while", "try again")
         try:
-            end = time.monotonic() + _PATIENCE
-            while not _lock(descriptor):
-                if time.monotonic() > end:
-                    raise self._unusable("another process has been writing it for a while", "try again")
-                time.sleep(_LOOK_EVERY)
             yield
         finally:
             os.close(descriptor)
@@ -189,14 +184,6 @@ def _become(draft: Path, path: Path) -> None:
     finally:
         with suppress(FileNotFoundError):
             draft.unlink()
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read_private(path: Path, most: int, *, links: bool = False) -> bytes:

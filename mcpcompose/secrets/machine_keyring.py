@@ -93,15 +93,23 @@ class KeyringProvider:
             said = await self.system.remove(self.name)
             if isinstance(said, str):
                 found.append(f"the keyring ({said})")
-        if self.places.kind != "system" and await asyncio.to_thread(self.file.remove, self.name):
+        if await asyncio.to_thread(self._leave_file):
             found.append(f"the {self.file.description}")
         self.places.changed()
         return tuple(found)
 
-    def _leave_file(self) -> None:
-        """What was kept in the file while no keyring service ran must not be there beside the new value."""
-        if self.places.kind == "auto":
-            self.file.remove(self.name)
+    def _leave_file(self) -> bool:
+        """
+        Forget what the file has, so that no old value comes back where the keyring does not answer; whether it had one.
+
+        A file that cannot be used is not in the way of who wants the keyring alone.
+        """
+        try:
+            return self.file.remove(self.name)
+        except StoreUnusable:
+            if self.places.kind == "system":
+                return False
+            raise
 
     async def _from_file(self, problem: Absent) -> bytes | Absent:
         try:

@@ -13,7 +13,7 @@ import hmac
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from mcpcompose.engine.base import InstanceSpec, Values
@@ -22,6 +22,7 @@ from mcpcompose.redact import Redactor
 from mcpcompose.secrets.base import Absent, Provider, WritableProvider
 from mcpcompose.secrets.providers import Surroundings, files_of, provider
 from mcpcompose.secrets.system_keyring import SystemKeyring
+from mcpcompose.spec.interceptor import Interceptor
 from mcpcompose.spec.project import Project
 from mcpcompose.spec.secret import CommandSource, KeyringSource, PodmanSource, SecretSource
 from mcpcompose.spec.server import Server
@@ -36,6 +37,16 @@ _SET: Final = "mcp-compose secret set"
 Sources = Mapping[str, tuple[SecretSource, ...]]
 Commands = MutableMapping[tuple[object, ...], bytes | Absent]
 """What was asked once and is not asked again before the next `up`: what commands printed and keyrings have."""
+
+
+class User(NamedTuple):
+    """Who gets values."""
+
+    name: str
+    kind: str = "server"
+
+    def __str__(self) -> str:
+        return f"{self.kind} `{self.name}`"
 
 
 class Resolver:
@@ -70,11 +81,14 @@ class Resolver:
         return f"Resolver({', '.join(self._sources)})"
 
     async def check(self, project: Project) -> None:
-        """Ask for every secret that a server uses. Raises `SecretMissing` with all that are missing."""
-        users: dict[str, list[str]] = {}
+        """Ask for every secret that servers and interceptors use. Raises `SecretMissing` with all that are missing."""
+        users: dict[str, list[User]] = {}
         for name, server in project.servers.items():
             for secret in server_secrets(server):
-                users.setdefault(secret, []).append(name)
+                users.setdefault(secret, []).append(User(name))
+        for interceptor in project.interceptors:
+            for secret in interceptor_secrets(interceptor):
+                users.setdefault(secret, []).append(User(interceptor.label, "interceptor"))
         await asyncio.gather(*(self._value(secret) for secret in users))
         missing = [secret for secret in users if isinstance(self._read[secret], Absent)]
         if missing:
@@ -83,8 +97,10 @@ class Resolver:
     async def values(self, spec: InstanceSpec, variables: Mapping[str, str]) -> Values:
         """What the one engine call needs. Raises `SecretMissing`, or `UsageError` for a variable that must be set."""
         templates = dict(spec.environment)
-        secrets = await self._secrets(spec.server, (*_used(templates.values()), *(f.source for f in spec.secret_files)))
-        fill = _Fill(spec.server, variables, secrets, self._redactor)
+        secrets = await self._secrets(
+            User(spec.server), (*_used(templates.values()), *(f.source for f in spec.secret_files))
+        )
+        fill = _Fill(User(spec.server), variables, secrets, self._redactor)
         environment = {key: fill(text, key) for key, text in templates.items()}
         return Values(
             command=None if spec.command is None else tuple(fill(text) for text in spec.command),
@@ -96,8 +112,8 @@ class Resolver:
     async def headers(self, server_name: str, server: Server, variables: Mapping[str, str]) -> dict[str, str]:
         """The header values of a remote server."""
         templates = {name: f"${{{name}}}" if text is None else text for name, text in server.headers.items()}
-        secrets = await self._secrets(server_name, _used(templates.values()))
-        fill = _Fill(server_name, variables, secrets, self._redactor)
+        secrets = await self._secrets(User(server_name), _used(templates.values()))
+        fill = _Fill(User(server_name), variables, secrets, self._redactor)
         values = {name: fill(text, name) for name, text in templates.items()}
         for name, value in values.items():
             if any(ord(character) < ord(" ") and character != "\t" for character in value):
@@ -112,16 +128,21 @@ class Resolver:
     async def url(self, server_name: str, server: Server, variables: Mapping[str, str]) -> str:
         """The URL of a remote server. Raises `UsageError` when a secret decides which host that is."""
         text = server.url or ""
-        secrets = await self._secrets(server_name, _used([text]))
-        url = _Fill(server_name, variables, secrets, self._redactor)(text)
+        secrets = await self._secrets(User(server_name), _used([text]))
+        url = _Fill(User(server_name), variables, secrets, self._redactor)(text)
         if secrets:
-            judged = _Fill(server_name, variables, dict.fromkeys(secrets, b"0"), None)(text)
+            judged = _Fill(User(server_name), variables, dict.fromkeys(secrets, b"0"), None)(text)
             if origin_of(url) != origin_of(judged):
                 raise UsageError(
                     f"a secret in the `url` of server `{server_name}` decides which host it goes to",
                     hint="write the host itself, or a `${VARIABLE}`",
                 )
         return url
+
+    async def text(self, owner: str, text: str, variables: Mapping[str, str]) -> str:
+        """One text of the interceptor *owner*. Raises as `values` does."""
+        user = User(owner, "interceptor")
+        return _Fill(user, variables, await self._secrets(user, _used([text])), self._redactor)(text)
 
     async def keyed(self, spec: InstanceSpec, variables: Mapping[str, str], key: bytes) -> tuple[str, str]:
         """
@@ -131,20 +152,20 @@ class Resolver:
         """
         templates = dict(spec.environment)
         used = (*_used(templates.values()), *(file.source for file in spec.secret_files))
-        secrets = await self._secrets(spec.server, used)
-        plain = _Fill(spec.server, variables, dict.fromkeys(secrets, b""), None)
+        secrets = await self._secrets(User(spec.server), used)
+        plain = _Fill(User(spec.server), variables, dict.fromkeys(secrets, b""), None)
         texts = (*templates.values(), *(spec.command or ()), *(spec.entrypoint or ()))
         variable_parts = [plain(text).encode("utf-8", "surrogateescape") for text in texts if "$" in text]
         secret_parts = [part for name in sorted(secrets) for part in (name.encode(), secrets[name])]
         return _digest(key, variable_parts), _digest(key, secret_parts)
 
-    async def _secrets(self, server: str, names: Iterable[str]) -> dict[str, bytes]:
+    async def _secrets(self, user: User, names: Iterable[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
-        missing: dict[str, list[str]] = {}
+        missing: dict[str, list[User]] = {}
         for name in dict.fromkeys(names):
             value = await self._value(name)
             if isinstance(value, Absent):
-                missing[name] = [server]
+                missing[name] = [user]
             else:
                 found[name] = value
         if missing:
@@ -191,26 +212,33 @@ class Resolver:
             return (source, *map(_signature, files))
         return ("command", *source.command) if isinstance(source, CommandSource) else ()
 
-    def _raise_missing(self, missing: Mapping[str, list[str]]) -> None:
+    def _raise_missing(self, missing: Mapping[str, list[User]]) -> None:
         lines: list[str] = []
         steps: list[str] = []
-        for name, servers in missing.items():
+        for name, users in missing.items():
             absent = self._read[name]
-            who = ", ".join(f"`{server}`" for server in servers)
             reason = absent.reason if isinstance(absent, Absent) else ""
-            lines.append(f"secret `{name}` of server{'s' if len(servers) > 1 else ''} {who} is missing ({reason})")
+            lines.append(f"secret `{name}` of {_named(users)} is missing ({reason})")
             declare = f"declare `{name}` under `secrets`"
             steps.append((absent.next_step if isinstance(absent, Absent) else "") or declare)
         raise SecretMissing("\n".join(lines), hint="\n".join(dict.fromkeys(steps)))
 
 
+def _named(users: Iterable[User]) -> str:
+    """`servers `a`, `b` and interceptor `c``."""
+    by_kind: dict[str, list[str]] = {}
+    for user in users:
+        by_kind.setdefault(user.kind, []).append(f"`{user.name}`")
+    return " and ".join(f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}" for kind, names in by_kind.items())
+
+
 class _Fill:
-    """Fills the templates of one server; tells the redactor of variables that look like secrets."""
+    """Fills the templates of one server or interceptor; tells the redactor of variables that look like secrets."""
 
     def __init__(
-        self, server: str, variables: Mapping[str, str], secrets: Mapping[str, bytes], redactor: Redactor | None
+        self, user: User, variables: Mapping[str, str], secrets: Mapping[str, bytes], redactor: Redactor | None
     ) -> None:
-        self._server, self._variables, self._secrets, self._redactor = server, variables, secrets, redactor
+        self._user, self._variables, self._secrets, self._redactor = user, variables, secrets, redactor
 
     def __call__(self, text: str, key: str = "") -> str:
         if "$" not in text:
@@ -219,7 +247,7 @@ class _Fill:
             value = expand(text, self._variables.get, self._secret)
             names = variable_names(text)
         except TemplateError as error:
-            raise UsageError(f"server `{self._server}`: {error}") from error
+            raise UsageError(f"{self._user}: {error}") from error
         if self._redactor is not None:
             self._hide(names, key)
         return value
@@ -229,11 +257,11 @@ class _Fill:
             value = self._secrets[name].decode()
         except UnicodeDecodeError:
             raise McpComposeError(
-                f"secret `{name}` of server `{self._server}` is not text", hint="deliver it as a file, without `env`"
+                f"secret `{name}` of {self._user} is not text", hint="deliver it as a file, without `env`"
             ) from None
         if "\0" in value:
             raise McpComposeError(
-                f"secret `{name}` of server `{self._server}` holds a NUL byte",
+                f"secret `{name}` of {self._user} holds a NUL byte",
                 hint="deliver it as a file, without `env`",
             )
         return value
@@ -276,6 +304,13 @@ def server_secrets(server: Server) -> Iterator[str]:
     """The names of the secrets that *server* may have: those it lists, and those its own templates name."""
     named = [use.source for use in server.secrets]
     texts = (*server.environment.values(), *server.headers.values(), server.url)
+    yield from dict.fromkeys((*named, *_used(text for text in texts if text is not None)))
+
+
+def interceptor_secrets(interceptor: Interceptor) -> Iterator[str]:
+    """The names of the secrets that *interceptor* may have: those it lists, and those its own templates name."""
+    named = [use.source for use in interceptor.secrets]
+    texts = (*interceptor.environment.values(), *interceptor.headers.values())
     yield from dict.fromkeys((*named, *_used(text for text in texts if text is not None)))
 
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from mcpcompose.spec.base import Model, Names
 from mcpcompose.spec.catalog import CatalogSource
+from mcpcompose.spec.interceptor import Audit, Interceptor, Session
 from mcpcompose.spec.limits import GatewayTimeouts, Limits
 from mcpcompose.spec.lockfile import Lock
 from mcpcompose.spec.policy import Policy, Signer
@@ -119,8 +120,12 @@ class ComposeFile(Model):
     """Where servers with `from` come from: a path, or one of `{file}`, `{oci}`, `{registry}` and `{url}`."""
     policy: Policy | None = None
     """What this project accepts at all; policies of several files all hold, and none can be loosened by another."""
-    interceptors: tuple[Any, ...] | None = None
-    """Code around every request (not supported yet)."""
+    interceptors: Annotated[tuple[Interceptor, ...], Field(max_length=256)] = ()
+    """Code around requests: before a call from top to bottom, after it from bottom to top; those of includes outermost."""
+    session: Session = Session()
+    """How long what a client has read, and is pinned to, is remembered."""
+    audit: Audit = Audit()
+    """The audit log of every request."""
     models: Names[Any] | None = None
     """Local models (not supported yet)."""
 
@@ -142,8 +147,12 @@ class Provenance(Model):
     """Where the catalogs are that the project's own policy names, as written."""
     catalog_digests: Names[str] = Field(default_factory=dict)
     """What the catalogs were read from, of those that servers come from."""
+    imposed: int = 0
+    """How many of the interceptors, from the first, are the machine's."""
     include_env: tuple[Path, ...] = ()
     """Environment files of includes that are outside the project."""
+    programs: Names[str] = Field(default_factory=dict)
+    """What the project's own files held at load that commands of interceptors name, by path."""
 
 
 class Project(Model):
@@ -173,6 +182,12 @@ class Project(Model):
     """What it accepts at all: its own policies and the machine's together."""
     signers: tuple[Signer, ...] = ()
     """Who has to have signed its images: all of them."""
+    interceptors: tuple[Interceptor, ...] = ()
+    """In order, outermost first."""
+    session: Session = Session()
+    """Of each client."""
+    audit: Audit = Audit()
+    """The audit log."""
     lock: Lock | None = None
     """What its servers were when somebody accepted them; None without a lock file."""
 

@@ -282,6 +282,15 @@ class Server(Model):
     """Its time limits."""
     limits: ServerLimits = ServerLimits()
     """What it accepts, may send, and may hold."""
+    integrity: Annotated[
+        Literal["first-sight", "accept", "off"],
+        Explained(
+            "What it offers when it is first seen is accepted, unless it is plainly poisoned; changed or new is withheld.",
+            "Nothing of it is served before a person accepted it on this machine.",
+            "Whatever it offers is served.",
+        ),
+    ] = "first-sight"
+    """What of its tools, prompts and instructions is served where no lock says it: a change needs a person."""
     scope: Annotated[
         Literal["shared", "client", "session", "call"],
         Explained(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from mcpcompose.engine.base import Endpoint
 from mcpcompose.engine.check import Health
@@ -50,6 +50,28 @@ class Withheld:
         return f"{self.kind} `{readable(self.name)}` ({self.why})" if self.name else f"{self.kind} ({self.why})"
 
 
+Level = Literal["low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    A sign in a definition that it wants something else than to be read: *code* is stable, *reason* is for people.
+
+    *kind* and *name* say whose definition, *place* where in it.
+    """
+
+    code: str
+    level: Level
+    kind: str
+    name: str
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.code} ({self.level}): {readable(self.reason)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """One server's state as `ps` shows it."""
@@ -69,7 +91,11 @@ class Status:
     health: Health | None = None
     """What its health check says; None when there is none."""
     withheld: tuple[Withheld, ...] = ()
-    """What it offers that the lock does not hold."""
+    """What it offers that was not accepted: the lock does not hold it, or it is another one than at first sight."""
+    accept: str | None = None
+    """The command that accepts what is withheld."""
+    findings: tuple[Finding, ...] = ()
+    """Signs of poisoning in what it offers, withheld or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +105,8 @@ class ServerLists:
 
     *info* is its `serverInfo`, *capabilities* its own. *beside* has what else stood in the results the lists came in
     (`ttlMs`, `cacheScope`, `_meta`, and what nobody knows), by our field; None when that may be true no longer.
-    *closed* are templates whose resources nobody may read, as the lock does not hold them.
+    *closed* are templates whose resources nobody may read, as they were not accepted. *is_remembered* says that a
+    server like it said this before, and it has not said anything yet.
     """
 
     tools: tuple[dict[str, Any], ...] = ()
@@ -91,6 +118,7 @@ class ServerLists:
     capabilities: dict[str, Any] | None = None
     beside: dict[str, dict[str, Any]] | None = None
     closed: tuple[str, ...] = ()
+    is_remembered: bool = False
 
 
 def readable(text: str) -> str:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -64,7 +64,7 @@ class Ask:
     *server* is who asks, of a question outside of calls; *titled* says that people see it in what they read.
     """
 
-    __slots__ = ("_answered", "done", "method", "params", "server", "titled", "withdrawn")
+    __slots__ = ("_answered", "_over", "abandoned", "done", "method", "params", "server", "titled", "withdrawn")
 
     def __init__(self, method: str, params: bytes, answered: Callable[[Reply], None]) -> None:
         self.method = method
@@ -73,7 +73,14 @@ class Ask:
         self.server: str | None = None
         self.titled = False
         self.withdrawn: Callable[[], None] | None = None
+        self.abandoned = False
         self._answered = answered
+        self._over: Callable[[], None] | None = None
+
+    def taken_over(self, answered: Callable[[Reply], None], over: Callable[[], None]) -> Callable[[Reply], None]:
+        """The answer goes to *answered*, which hands it on to what is returned; *over* is told that none is wanted."""
+        before, self._answered, self._over = self._answered, answered, over
+        return before
 
     def answer(self, reply: Reply) -> None:
         """The client's answer, or ours in its place."""
@@ -87,10 +94,13 @@ class Ask:
             self.done = True
             if self.withdrawn is not None:
                 self.withdrawn()
+            if self._over is not None and not self.abandoned:
+                self._over()
 
     def abandon(self) -> None:
         """The call it belongs to is over: nobody will answer, and the server need not wait."""
         if not self.done:
+            self.abandoned = True
             self.withdraw()
             self._answered(failure(CANCELLED, "the call is over"))
 
@@ -133,6 +143,7 @@ class Call:
         "driver",
         "envelope",
         "gauges",
+        "guard",
         "idle",
         "last",
         "left",
@@ -173,6 +184,7 @@ class Call:
         self.nudged = self.repeated = False
         self.allowance: Allowance = UNSAID
         self.gauges: tuple[Gauge, ...] = ()
+        self.guard: Guard | None = None
         self.left: Callable[[Call], None] | None = None
         self.deadline: float | None = None
         self.last: float | None = None
@@ -220,6 +232,13 @@ class Call:
 
     def asked(self, ask: Ask, now: float) -> None:
         """The server wants to know something of the client before it answers."""
+        if self.guard is not None:
+            self.guard.asked(ask, now)
+        else:
+            self.show(ask, now)
+
+    def show(self, ask: Ask, now: float) -> None:
+        """Put *ask* to the client."""
         self._asks = [one for one in self._asks if not one.done]
         if self.reply is not None:
             ask.abandon()
@@ -240,6 +259,11 @@ class Call:
 
     def note(self, method: str, params: bytes) -> None:
         """The server said something before the result; what nobody reads is lost when it is too much."""
+        if self.guard is not None:
+            passed = self.guard.noted(method, params)
+            if passed is None:
+                return
+            params = passed
         limits = self.allowance.limits
         size = self._note_bytes + len(params)
         if method == MESSAGE and not wants(self.origin, params):
@@ -265,6 +289,10 @@ class Call:
         """Only the first answer counts; the driver may go on instead."""
         if self.reply is not None or (self.driver is not None and self.driver(self, reply)):
             return
+        if self.guard is not None:
+            self._gone = self.deadline = None
+            self.guard.take(reply)
+            return
         self.reply = reply
         self._gone = None
         for gauge in self.gauges:
@@ -286,8 +314,11 @@ class Call:
         if self.reply is not None:
             return
         gone, left = self._gone, self.left
+        guard, self.guard = self.guard, None
         self.finish(reply)
         self.driver = None
+        if guard is not None:
+            guard.gave_up(reply)
         if gone is not None:
             gone(self, reason)
         if left is not None:
@@ -340,6 +371,22 @@ class Call:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+class Guard(Protocol):
+    """Who is asked before anything of a call reaches its client."""
+
+    def take(self, reply: Reply) -> None:
+        """The last word; the guard finishes the call when it is no longer its guard."""
+
+    def gave_up(self, reply: Reply) -> None:
+        """The call ended with *reply*, as nobody waits for it or its time is over."""
+
+    def asked(self, ask: Ask, now: float) -> None:
+        """A question of the server."""
+
+    def noted(self, method: str, params: bytes) -> bytes | None:
+        """A notification of the server; returns what is passed on, None for nothing."""
 
 
 Driver = Callable[[Call, Reply], bool]

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,8 @@ class ListCache:
         """The lists and the era the server spoke."""
         try:
             stored = msgspec.json.decode(self._path(fingerprint).read_bytes(), type=_Stored)
-            return (stored.lists, Era(stored.era)) if stored.format == _FORMAT else None
+            lists = replace(stored.lists, is_remembered=True)
+            return (lists, Era(stored.era)) if stored.format == _FORMAT else None
         except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
             return None
 

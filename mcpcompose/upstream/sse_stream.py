@@ -76,6 +76,9 @@ class SseStream:
         """Bytes that the server has not acknowledged."""
         return self._backlog
 
+    def close_input(self) -> None:
+        """A stream of posts has no end of its own."""
+
     def pause_reading(self) -> None:
         """Take no more events."""
         self._may_read.clear()

@@ -73,6 +73,8 @@ class Supervisor:
         self._retiring: dict[str, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
+        self.lists_first = False
+        """Servers get no call before they have said what they offer, without a lock too."""
 
     # --- as in orchestrator.serving ---------------------------------------------------------------------------------
 
@@ -88,7 +90,7 @@ class Supervisor:
                 slot = Slot(name, spec, fingerprint, limit, self._around)
             else:
                 slot.redeclare(spec, fingerprint, limit)
-            slot.lists_first = project.lock is not None
+            slot.lists_first = project.lock is not None or (self.lists_first and spec.integrity != "off")
             self._slots[name] = slot
         for name, slot in before.items():
             self._retire(name, slot)

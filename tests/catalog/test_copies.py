@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mcpcompose.catalog.kept import Copies, Copy, Https, Oci
+from mcpcompose.errors import FetchFailed
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = Https("https://catalog.example/c.yaml?token=planted")
@@ -28,6 +29,20 @@ def test_a_copy_is_read_as_it_was_written_and_gives_no_token_away(tmp_path: Path
     assert b"planted" not in file.read_bytes()
     assert "planted" not in str(file)
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("stands_in", ["the folder", "the file"])
+def test_a_copy_that_cannot_be_kept_is_said(tmp_path: Path, stands_in: str) -> None:
+    copies = Copies(tmp_path / "c")
+    if stands_in == "the folder":
+        (tmp_path / "c").write_text("")
+    else:
+        copies.write(HERE, Copy(b"catalog: 1\n", "sha256:1"))
+        copies.file(HERE).unlink()
+        copies.file(HERE).mkdir()
+
+    with pytest.raises(FetchFailed, match="no copy can be kept"):
+        copies.write(HERE, Copy(b"catalog: 1\n", "sha256:1"))
 
 
 @pytest.mark.parametrize("spoil", ["cut", "bit", "empty", "head", "other", "folder", "not json"])

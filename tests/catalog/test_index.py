@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.shelf import Shelf
-from mcpcompose.catalog.index import Index, open_index
+from mcpcompose.catalog.index import Index, judge, open_index
 from mcpcompose.catalog.marked import NotReadable
 from mcpcompose.config.catalog_tree import parse_yaml
+from mcpcompose.errors import FetchFailed
 
 USED = 5
 
@@ -175,3 +176,13 @@ def test_what_was_made_long_ago_is_removed(tmp_path: Path) -> None:
     opened(large(2), folder)
 
     assert kept(folder) != old
+
+
+@pytest.mark.parametrize("text", [
+    '{"catalog": 1, "title": "\\ud800", "servers": {}}',
+    '{"catalog": 1, "servers": {"a": {"server": {"image": "x/y:1"}, "description": "\\ud800"}}}',
+    '{"registry": {"a": {"image": "\\udfff"}}}',
+])  # fmt: skip
+def test_half_a_character_is_refused_as_any_other_broken_catalog(text: str) -> None:
+    with pytest.raises(FetchFailed, match="half a character"):
+        judge(text.encode(), parse_yaml)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.importing import Machine
+from mcpcompose.actions.import_drafts import drafts
+from mcpcompose.clients.import_docker import from_catalog, from_profile, is_catalog, is_profile
+from mcpcompose.clients.import_paths import Surroundings
 from mcpcompose.errors import UsageError
 
 CATALOG = """\
@@ -225,6 +231,69 @@ def test_a_broken_registry_or_catalog_is_an_error_and_not_a_crash(machine: Machi
         machine.imported("docker-mcp")
 
     assert not machine.file.exists()
+
+
+SERVER: dict[str, Any] = {
+    "type": "server", "image": "a/b:1", "command": ["--x", "{{s.a}}", "$TOK"], "user": "{{s.u}}",
+    "disableNetwork": True, "env": [{"name": "A", "value": "{{s.a}}"}],
+    "secrets": [{"name": "s.t", "env": "TOK"}], "oauth": {"providers": []},
+    "volumes": ["{{s.p|volume|into}}"], "allowHosts": ["h:1"], "extraHosts": ["a:1"], "tools": [{"name": "t"}],
+    "config": [{"name": "s", "type": "object", "properties": {"a": {"type": "string", "default": "q"}}}],
+}  # fmt: skip
+REMOTE = {"type": "remote", "remote": {"url": "https://x/y", "transport_type": "sse", "headers": {"A": "Bearer $TOK"}}}
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "catalog": {"registry": {"s": SERVER, "r": REMOTE}},
+    "profile": {
+        "name": "p",
+        "servers": [
+            {"type": "image", "image": "a/b:1", "snapshot": {"server": {**SERVER, "name": "s"}}, "config": {"a": "1"}},
+            {"type": "remote", "endpoint": "https://x/y", "tools": ["t"]},
+            {"type": "registry", "source": "https://x"},
+        ],
+    },
+}
+WRONG: tuple[Any, ...] = (None, 5, True, "", "x", [], [5], [None], {}, {"a": 5}, "{{", "$", "\x00", "\ud800", 10**400)
+
+
+def _places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield way
+    if isinstance(value, dict | list):
+        for step in value if isinstance(value, dict) else range(len(value)):
+            yield from _places(value[step], (*way, step))
+
+
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_whatever_stands_anywhere_in_it_is_read_or_refused(tmp_path: Path, kind: str) -> None:
+    where = Surroundings(tmp_path, tmp_path)
+    for *way, last in filter(None, _places(DOCUMENTS[kind])):
+        for wrong in WRONG:
+            root = copy.deepcopy(DOCUMENTS[kind])
+            here = root
+            for step in way:
+                here = here[step]
+            here[last] = wrong
+            try:
+                if kind == "catalog" and is_catalog(root):
+                    drafts(from_catalog(root, Path("c.yaml"), ()), (), where, {})
+                elif kind == "profile" and is_profile(root):
+                    drafts(from_profile(root, Path("p.json")), (), where, {})
+            except UsageError:
+                pass
+            except (TypeError, AttributeError, ValueError, KeyError) as error:
+                pytest.fail(f"{wrong!r} at {[*way, last]}: {error!r}")
+
+
+@pytest.mark.parametrize("wrong", ["5", "true", "null", '"x"', "[5]", '{"a": 5}', "[null]"])
+@pytest.mark.parametrize("name", ["catalog.json", "config.yaml", "tools.yaml"])
+def test_files_beside_the_registry_that_hold_something_else_are_no_crash(
+    machine: Machine, folder: Path, name: str, wrong: str
+) -> None:
+    key = {"catalog.json": "catalogs", "config.yaml": "filesystem", "tools.yaml": "filesystem"}[name]
+    (folder / name).write_text(f'{{"{key}": {wrong}}}')
+
+    done = machine.imported("docker-mcp", dry_run=True)
+
+    assert done.servers
 
 
 def test_without_dockers_folder_it_is_said(machine: Machine) -> None:

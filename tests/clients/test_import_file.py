@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,50 @@ def test_a_dry_run_writes_and_keeps_nothing(machine: Machine) -> None:
     assert not done.is_written
     assert list(machine.project.iterdir()) == []
     assert not (machine.base / "state" / "data").exists()
+
+
+@pytest.mark.parametrize("before", [None, "# mine\nOTHER=1"])
+def test_a_dotenv_file_is_as_it_was_when_the_file_cannot_be_written(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    dotenv = machine.project / ".env.secrets"
+    if before is not None:
+        dotenv.write_text(before)
+
+    def full(self: Path, target: Path) -> None:
+        if str(target).endswith("mcp-compose.yaml"):
+            raise OSError(28, "No space left on device")
+        self.rename(target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UsageError, match="No space left"):
+        machine.imported(ONE, keeper=Keeper.DOTENV)
+
+    assert (dotenv.read_text() if dotenv.exists() else None) == before
+    assert TOKEN not in machine.everything_readable()
+
+
+def test_imports_at_the_same_time_lose_no_secret_of_each_other(machine: Machine) -> None:
+    together = threading.Barrier(6)
+
+    def bring(number: int) -> None:
+        entries = {"mcpServers": {f"s{number}": npx(f"mcp-{number}", **{f"S{number}_TOKEN": f"{TOKEN[:-1]}{number}"})}}
+        source = machine.base / f"{number}.json"
+        source.write_text(json.dumps(entries))
+        together.wait()
+        for _ in range(20):
+            try:
+                machine.imported(source, keeper=Keeper.DOTENV)
+            except UsageError as error:
+                assert "just now" in error.message  # noqa: PT017  that it is said, and may be tried again
+            else:
+                return
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(bring, range(6)))
+
+    assert sorted(machine.servers()) == [f"s{number}" for number in range(6)]
+    assert machine.kept() == {f"s{number}_token": f"{TOKEN[:-1]}{number}" for number in range(6)}
 
 
 def test_what_was_kept_is_taken_back_when_the_file_cannot_be_written(

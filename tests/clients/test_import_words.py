@@ -70,6 +70,14 @@ def test_a_command_line_launches(line: str) -> None:
     assert isinstance(found, wanted) if isinstance(wanted, type) else found == wanted
 
 
+def test_scratch_folders_stand_once_and_are_absolute() -> None:
+    mounts = [word for target in ("/x", "y") for word in ("--mount", f"type=tmpfs,dst={target}")]
+    run = docker_run(["--tmpfs", "/tmp", "--tmpfs", "/x:size=1m", *mounts, "a"])
+
+    assert run.keys == {"tmpfs": ["/tmp", "/x"]}
+    assert run.remarks == ["a `--mount` is not carried over"]
+
+
 def test_env_sets_variables_of_what_it_starts() -> None:
     variables = {"B": "own"}
 

@@ -397,6 +397,35 @@ def test_two_writers_at_once_lose_nothing(home: Path, backups: Path) -> None:
     assert names_in(home) == ["client.json"]
 
 
+WRITER = """
+import sys
+from pathlib import Path
+from mcpcompose.clients import edit, write
+file, name = Path(sys.argv[1]), sys.argv[2]
+sys.stdin.readline()
+for number in range(5):
+    write.change(file, lambda state: edit.put("json", state.text, (), f"{name}-{number}", {}), Path(sys.argv[3]) / name)
+"""
+
+
+def test_writers_of_twenty_projects_into_one_file_all_arrive(home: Path, backups: Path) -> None:
+    file = file_in(home, "{}")
+    words = [sys.executable, "-c", WRITER, str(file)]
+    writers = [
+        subprocess.Popen([*words, f"p{number}", str(backups)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for number in range(20)
+    ]
+    for writer in writers:
+        assert writer.stdin
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    said = [writer.communicate(timeout=100)[1] for writer in writers]
+
+    assert said == [""] * 20
+    assert len(edit.read("json", file.read_text())) == 100
+    assert names_in(home) == ["client.json"]
+
+
 def test_the_lock_folder_of_a_client_is_waited_for_and_gone_afterwards(home: Path) -> None:
     file = file_in(home)
     lock = home / "client.json.lock"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mcpcompose.config.load import Loaded, Request, find_file, load, normalised
+from mcpcompose.config.chosen import normalised
+from mcpcompose.config.load import Loaded, Request, find_file, load
 from mcpcompose.errors import FileProblems, UsageError
 from mcpcompose.spec.template import expand_variables
 

@@ -27,17 +27,20 @@ BEYOND_A_SCHEMA = {
     # What depends on the command line, the environment or other files.
     "bad-engine-option", "bad-engine-variable", "bad-healthcheck-on-process-engine", "bad-profile-option",
     "bad-project-name-option", "empty-after-interpolation", "env-file-broken", "env-file-missing",
-    "env-file-option-missing", "file-does-not-exist", "include-conflict", "include-for-two-folders", "include-itself",
-    "include-loop", "include-other-value", "process-engine-with-containers", "required-variable",
+    "env-file-option-missing", "file-does-not-exist", "include-conflict", "include-for-two-folders",
+    "include-interceptors-cannot-be-removed", "include-interceptors-tagged-inside", "include-itself", "include-loop",
+    "include-other-value", "include-settings-conflict", "process-engine-with-containers", "required-variable",
     "values-are-not-shown", "wrong-after-interpolation",
     # What one part of a file says of another.
     "client-with-undeclared-default", "dependency-cycle", "duplicate-mounts", "extends-cycle", "undeclared-secrets",
     "unknown-profile-without-profiles", "unknown-servers",
+    "interceptor-names-nobody-has",
     # What a part of a file that is merged or extended need not have.
     "command-without-image", "empty-server", "no-source",
     # The inside of texts, and what depends on the kind of server.
     "nested-references-too-deep", "relative-paths-inside", "secret-in-the-wrong-place",
     "template-broken-in-unused-default", "words-split-a-reference", "not-yet-jwt",
+    "interceptor-expressions",
 }  # fmt: skip
 """The broken files that only the loader can refuse, and why."""
 

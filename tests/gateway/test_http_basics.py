@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from gateway.stage import FakeServer, Stage, project, tool
 
 
@@ -34,3 +36,26 @@ async def test_a_handshake_client_lists_and_calls(stage: Stage) -> None:
     assert session.initialized["protocolVersion"] == "2025-06-18"
     assert listed == {"tools": [tool("one__echo")]}
     assert called == {"content": [{"type": "text", "text": '{"a": 1}'}]}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"mcp-method": "tools/call", "mcp-name": "a__echo"}, 200),
+        ({"mcp-name": "=?base64?YV9fZWNobw==?="}, 200),
+        ({"mcp-method": "tools/list"}, 400),
+        ({"mcp-method": "tools/call", "mcp-name": "a__other"}, 400),
+        ({"mcp-name": "=?base64?b3RoZXI=?="}, 400),
+    ],
+)
+async def test_a_handshake_client_s_mirrored_headers_say_what_the_body_says(
+    stage: Stage, headers: dict[str, str], status: int
+) -> None:
+    await stage.serve(project(servers={"a": {}}), {"a": FakeServer()})
+    session = await stage.session()
+    body = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "a__echo", "arguments": {}}}
+    response = await stage.http.post(stage.url, json=body, headers=session.headers | headers)
+    assert response.status_code == status
+    if status == 400:
+        assert response.json()["error"]["code"] == -32020

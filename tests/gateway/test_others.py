@@ -14,6 +14,7 @@ import pytest
 
 from gateway.stage import MODERN, FakeServer, LegacySession, Stage, project, running, tool, until
 from gateway.test_interactive import Copies
+from mcpcompose.spec.project import Gateway
 
 ABLE = {
     "tools": {},
@@ -140,13 +141,25 @@ async def test_a_servers_hints_and_vendor_members_reach_modern_clients(stage: St
         server.result(message, {"tools": [tool("t")], **beside})
 
     server = FakeServer(modern=True, answers={"tools/list": listed})
-    await stage.serve(project(servers={"a": {}}), {"a": server})
+    await stage.serve(project(servers={"a": {}}, gateway=Gateway(auth="none")), {"a": server})
 
     own = (await stage.post("tools/list", path="/servers/a/mcp")).json()["result"]
     all_ = (await stage.post("tools/list")).json()["result"]
 
     assert (own["ttlMs"], own["cacheScope"], own["vendor"]) == (1234, "public", [1])
     assert (all_["ttlMs"], all_["cacheScope"], "vendor" in all_) == (1234, "public", False)
+
+
+async def test_where_tokens_say_who_gets_what_no_list_is_public_and_none_is_kept_for_long(stage: Stage) -> None:
+    def listed(server: FakeServer, message: dict[str, Any]) -> None:
+        beside = {"ttlMs": 2_592_000_000, "cacheScope": "public", "resultType": "complete"}
+        server.result(message, {"tools": [tool("t")], **beside})
+
+    server = FakeServer(modern=True, answers={"tools/list": listed})
+    await stage.serve(project(servers={"a": {}}), {"a": server})
+    for path in ("/servers/a/mcp", "/mcp"):
+        said = (await stage.post("tools/list", path=path)).json()["result"]
+        assert (said["ttlMs"], said["cacheScope"]) == (3_600_000, "private")
 
 
 async def test_lists_are_paged_when_the_file_says_so(stage: Stage) -> None:

@@ -12,13 +12,15 @@ from gateway.stage import project, tool
 from mcpcompose.gateway.compiler import RoutingTable, compile_table
 from mcpcompose.gateway.listeners import changed_kinds
 from mcpcompose.gateway.table import EndpointTable
+from mcpcompose.spec.project import Gateway
 from mcpcompose.upstream.base import ServerLists
 
 INFO = "io.modelcontextprotocol/serverInfo"
 
 
 def made(offered: dict[str, ServerLists], only: str | None = None, before: RoutingTable | None = None) -> EndpointTable:
-    endpoint = compile_table(project(servers={name: {} for name in offered}), offered, before).endpoint("default", only)
+    what = project(servers={name: {} for name in offered}, gateway=Gateway(auth="none"))
+    endpoint = compile_table(what, offered, before).endpoint("default", only)
     assert endpoint is not None
     return endpoint
 

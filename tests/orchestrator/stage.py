@@ -71,7 +71,10 @@ class Record:
     story: list[str] = field(default_factory=list)
     checks: list[tuple[str, Health, str]] = field(default_factory=list)
 
-    def declare(self, project: Project, fingerprints: Mapping[str, str]) -> None:
+    def resolving(self, expand: object) -> None:
+        """Nothing of it has interceptors."""
+
+    def declare(self, project: Project, fingerprints: Mapping[str, str], written: Mapping[str, str]) -> None:
         self.declared.append((project, dict(fingerprints)))
 
     def starting(self, server: str) -> None:

@@ -84,6 +84,20 @@ def test_what_is_sent_to_a_remote_needs_approval_with_the_address_it_goes_to() -
     assert one(project(servers={"a": moved}, secrets={"key": ({"environment": "K"},)})).hash != found.hash
 
 
+@pytest.mark.parametrize("url", ["http://mcp.vendor.example/rpc", "http://10.0.0.5:80/mcp", "${BASE}/mcp"])
+def test_a_server_without_tls_elsewhere_needs_approval(url: str) -> None:
+    found = asked(project(servers={"a": {"url": url}}), variables={"BASE": "http://mcp.vendor.example"})
+    assert "unencrypted server" in {form.kind for form in found}
+    assert "without TLS" in "".join(form.text for form in found)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://mcp.vendor.example", "http://127.0.0.1:1/mcp", "http://localhost/mcp", "http://[::1]:9/mcp"]
+)
+def test_a_server_with_tls_or_on_this_machine_needs_none_for_that(url: str) -> None:
+    assert asked(project(servers={"a": {"url": url}})) == ()
+
+
 def test_a_variable_in_a_remotes_address_needs_approval_and_a_plain_address_none() -> None:
     (found,) = asked(project(servers={"a": {"url": "https://evil.example/${AWS_SECRET_ACCESS_KEY}"}}))
 

@@ -109,7 +109,7 @@ async def test_what_could_not_be_declared_is_declared_by_the_next_up(stage: Stag
     serving = stage.serving
     refused: list[Project] = []
 
-    def refuse_once(project: Project, fingerprints: Mapping[str, str]) -> None:
+    def refuse_once(project: Project, fingerprints: Mapping[str, str], written: object) -> None:
         if not refused:
             refused.append(project)
             raise McpComposeError("port `1` is taken by another program")

@@ -106,6 +106,23 @@ async def test_a_value_of_the_time_without_a_service_is_replaced_and_not_kept_tw
     assert await entry(session, "other").read() == b"other"
 
 
+@pytest.mark.parametrize("change", ["another value", "no value"])
+async def test_what_the_service_alone_was_told_leaves_no_old_value_in_the_file_to_come_back(
+    session: dict[str, str], change: str
+) -> None:
+    await entry({**session, "MCP_COMPOSE_KEYRING": "file"}).write(b"the old value")
+    alone = entry({**session, "MCP_COMPOSE_KEYRING": "system"})
+    if change == "another value":
+        await alone.write(VALUE)
+    else:
+        await alone.remove()
+    subprocess.run([sys.executable, "-c", LOCK], env=session, check=True, timeout=20)
+
+    found = await entry(session, limit=3).read()
+
+    assert isinstance(found, Absent), found
+
+
 async def test_a_locked_keyring_is_an_answer_with_a_next_step_and_a_value_in_the_file_is_not_hidden_by_it(
     session: dict[str, str],
 ) -> None:

@@ -13,6 +13,7 @@ from mcpcompose.secrets.machine_keyring import KeyringProvider
 from mcpcompose.secrets.places import keyring_places
 from mcpcompose.secrets.resolver import Resolver, server_secrets
 from mcpcompose.secrets.system_keyring import SystemKeyring
+from mcpcompose.spec.interceptor import Interceptor
 from mcpcompose.spec.secret import CommandSource, DockerSource, EnvironmentSource, FileSource, KeyringSource
 from mcpcompose.spec.server import Server
 from orchestrator.stage import OWNER, project
@@ -236,3 +237,27 @@ def test_a_server_may_have_what_it_lists_and_what_its_own_templates_name() -> No
     )
 
     assert list(server_secrets(server)) == ["a", "b", "c"]
+
+
+async def test_secrets_of_interceptors_are_asked_for_before_anything_starts_and_a_missing_one_is_named() -> None:
+    scan = {"run": ["check"], "environment": {"A": "x ${secret:s1}"}, "secrets": [{"source": "gone", "env": "G"}]}
+    hook = {"name": "hook", "url": "https://example.com", "headers": {"A": "${secret:gone}"}}
+    made = tuple(Interceptor.model_validate(one) for one in (scan, hook))
+    servers = {"a": {"image": "x", "secrets": ["gone"]}}
+
+    with pytest.raises(SecretMissing) as caught:
+        await resolver().check(project(servers=servers, interceptors=made))
+
+    assert caught.value.message == (
+        "secret `gone` of server `a` and interceptors `run`, `hook` is missing (not declared under `secrets`)"
+    )
+
+
+async def test_a_text_of_an_interceptor_gets_its_values_and_errors_name_it() -> None:
+    asked = resolver()
+
+    assert await asked.text("hook", "Bearer ${secret:s1} for ${WHO}", {"WHO": "me"}) == "Bearer value-number-1 for me"
+    with pytest.raises(SecretMissing, match="secret `gone` of interceptor `hook` is missing"):
+        await asked.text("hook", "${secret:gone}", {})
+    with pytest.raises(UsageError, match="interceptor `hook`: "):
+        await asked.text("hook", "${X:?must be set}", {})

@@ -1,0 +1,1 @@
+"""The audit log: append-only JSON lines with a hash chain."""

@@ -1,0 +1,152 @@
+"""The interceptors of a project as the pipeline has them: made, counted, bounded, and what went wrong with each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import isawaitable
+from typing import Any, Final
+
+from mcpcompose.errors import McpComposeError
+from mcpcompose.interceptors.base import Answer, Around, Decision, Exchange, Interceptor, InterceptorFailed, Quiet
+from mcpcompose.interceptors.registry import make
+from mcpcompose.spec.interceptor import Interceptor as Spec
+from mcpcompose.upstream.base import readable
+
+_KEPT: Final = 400
+
+
+class Broken(Quiet):
+    """Stands where an interceptor could not be made: every request fails there."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def before(self, exchange: Exchange) -> Answer:  # noqa: ARG002
+        """Fail."""
+        raise InterceptorFailed(self._why)
+
+
+class Link:
+    """
+    One interceptor in the chain.
+
+    *problem* is the last thing that went wrong, *failures* how often something did; *problems* is told of changes.
+    """
+
+    __slots__ = ("_closer", "_slots", "failures", "interceptor", "label", "last", "problem", "retired", "spec", "users")
+
+    def __init__(self, spec: Spec, label: str, interceptor: Interceptor) -> None:
+        self.spec = spec
+        self.label = label
+        self.interceptor = interceptor
+        self.problem: str | None = None
+        self.failures = 0
+        self.last = 0.0
+        self.users = 0
+        self.retired = False
+        self._slots = asyncio.Semaphore(spec.concurrency)
+        self._closer: Callable[[Link], None] | None = None
+
+    def ask(self, exchange: Exchange, *, before: bool) -> Answer:
+        """What it says at once. Raises whatever it raises."""
+        if self.spec.when != "both" and (self.spec.when == "before") is not before:
+            return None
+        return self.interceptor.before(exchange) if before else self.interceptor.after(exchange)
+
+    async def wait(self, answer: Awaitable[Decision | None]) -> Decision | None:
+        """Its answer, within its time and with no more at once than it may have. Raises `TimeoutError` too."""
+        try:
+            async with asyncio.timeout(self.spec.timeout), self._slots:
+                return await answer
+        finally:
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()  # of a coroutine that never began
+
+    def failed(self, error: BaseException) -> str:
+        """Remember what went wrong; returns it for people."""
+        if isinstance(error, TimeoutError):
+            said = f"no answer within {self.spec.timeout:g} s"
+        elif isinstance(error, McpComposeError):
+            said = error.message
+        else:
+            said = f"{type(error).__name__}: {error}"
+        self.problem, self.last = readable(said)[:_KEPT], time.time()
+        self.failures += 1
+        return self.problem
+
+    def use(self) -> None:
+        """A request goes through it."""
+        self.users += 1
+
+    def release(self) -> None:
+        """A request is through."""
+        self.users -= 1
+        if self.retired and not self.users and self._closer is not None:
+            self._closer(self)
+
+    def retire(self, closer: Callable[[Link], None]) -> None:
+        """It is no longer in the file: *closer* is told when the last request is through."""
+        self.retired, self._closer = True, closer
+        if not self.users:
+            closer(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `ps`."""
+        return {"name": self.label, "problem": self.problem, "count": self.failures, "last": self.last}
+
+
+class Links:
+    """All of a project, in the file's order; those that stay as they were are kept, with what they remember."""
+
+    def __init__(self) -> None:
+        self.all: tuple[Link, ...] = ()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def follow(self, specs: Sequence[Spec], around: Around) -> None:
+        """The file says *specs* now. One that cannot be made fails every request that it should see."""
+        kept = list(self.all)
+        links: list[Link] = []
+        names: dict[str, int] = {}
+        for spec in specs:
+            names[spec.label] = number = names.get(spec.label, 0) + 1
+            label = spec.label if number == 1 else f"{spec.label}-{number}"
+            same = next((one for one in kept if one.spec == spec and one.label == label and one.problem is None), None)
+            if same is not None:
+                kept.remove(same)
+                if (follow := getattr(same.interceptor, "follow", None)) is not None:
+                    follow(around)
+            links.append(same or _made(spec, label, around))
+        self.all = tuple(links)
+        for link in kept:
+            link.retire(self._close)
+
+    async def close(self) -> None:
+        """End them all."""
+        links, self.all = self.all, ()
+        await asyncio.gather(*(link.interceptor.close() for link in links), *self._closing, return_exceptions=True)
+
+    def _close(self, link: Link) -> None:
+        task = asyncio.get_running_loop().create_task(link.interceptor.close(), name=f"close {link.label}")
+        self._closing.add(task)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+
+def _made(spec: Spec, label: str, around: Around) -> Link:
+    try:
+        return Link(spec, label, make(spec, around))
+    except (McpComposeError, ImportError, ValueError, TypeError) as error:
+        said = error.message if isinstance(error, McpComposeError) else str(error)
+        link = Link(spec, label, Broken(f"it could not be made: {said}"))
+        link.problem, link.last, link.failures = readable(said)[:_KEPT], time.time(), 1
+        return link
+
+
+__all__ = ["Link", "Links", "isawaitable"]

@@ -1,0 +1,122 @@
+"""
+Whether what servers offer is what was accepted, and what is strange in it: one place for the lock, first sight and signs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from mcpcompose.errors import UsageError
+from mcpcompose.gateway.accepting import Accepting, Waiting
+from mcpcompose.gateway.examiner import Examiner
+from mcpcompose.gateway.first_sight import FirstSight
+from mcpcompose.gateway.withholding import Held, Withholding, command, summed
+from mcpcompose.spec.canonical import canonical
+from mcpcompose.spec.fingerprint import fingerprint
+from mcpcompose.spec.lockfile import accept_command
+from mcpcompose.spec.project import Project
+from mcpcompose.spec.server import Server
+from mcpcompose.upstream.base import Finding, ServerLists, Status
+
+_log: Final = logging.getLogger(__name__)
+_SHOWN: Final = 20
+
+
+class Integrity:
+    """
+    Of one gateway. *accepted* is the file of what was seen first; without it nothing is held unless a lock does.
+
+    *done* is told when something that took longer has been looked at.
+    """
+
+    def __init__(self, accepted: Path | None, redact: Callable[[str], str], done: Callable[[], None]) -> None:
+        self._examiner = Examiner(done)
+        first = FirstSight(accepted) if accepted is not None else None
+        self._withholding = Withholding(first, self._examiner, redact)
+        self._accepting = Accepting(self._withholding)
+        self._reported: dict[str, tuple[str, ...]] = {}
+        self._signs: dict[str, tuple[Finding, ...]] = {}
+        self.accepted, self.changes = self._withholding.accepted, self._withholding.changes
+        self.admits = self._withholding.admits
+        self.close = self._examiner.close
+
+    @property
+    def looks(self) -> bool:
+        """Something is held."""
+        return self._withholding.looks
+
+    @property
+    def holds_without_lock(self) -> bool:
+        """What is seen first is accepted, and nothing else."""
+        return self._withholding.first is not None
+
+    def follow(self, project: Project, launches: Mapping[str, str], written: Mapping[str, str]) -> None:
+        """Servers are held as *project* says from now on; *written* are their identities as far as the file tells."""
+        held = {
+            name: Held(_launch(server, written.get(name)), on_sight=server.integrity == "first-sight")
+            for name, server in project.servers.items()
+            if server.integrity != "off"
+        }
+        self._withholding.follow(project.lock, launches, held)
+        self._withholding.forget(project.servers)
+
+    def told(self, line: Status, served: ServerLists | None) -> Status:
+        """*line* with what is withheld of the server, and what was found in what it offers."""
+        line = replace(line, findings=self._examiner.findings().get(line.server, ()))
+        if not (found := self._withholding.found.get(line.server)):
+            return line
+        accept = command(line.server, found, is_locked=self._withholding.is_locked)
+        return replace(line, tools=len(served.tools) if served is not None else 0, withheld=found, accept=accept)
+
+    def reason(self, line: Status) -> str | None:
+        """What is withheld, in one line."""
+        return summed(line.withheld, line.accept or "") if line.withheld else None
+
+    def findings_of(self, server: str, kind: str, name: str) -> list[dict[str, Any]]:
+        """What was found in one definition, as JSON."""
+        found = self._examiner.findings().get(server, ())
+        return [finding_as_json(one) for one in found if (one.kind, one.name) == (kind, name)]
+
+    def waiting(self, lists: Mapping[str, ServerLists]) -> tuple[Waiting, ...]:
+        """What waits for a person's acceptance, as it is offered now."""
+        return () if self._withholding.is_locked else self._accepting.waiting(lists)
+
+    def accept(self, hashes: Collection[str], lists: Mapping[str, ServerLists]) -> tuple[Waiting, ...]:
+        """Accept exactly these. Raises `UsageError`."""
+        if self._withholding.is_locked:
+            raise UsageError("this project has a lock", hint=f"accept with `{accept_command('SERVER')}`")
+        return self._accepting.accept(hashes, lists)
+
+    def report(self) -> None:
+        """Say once in the log what is withheld, and which definitions look poisoned."""
+        withheld = {server: tuple(map(str, found)) for server, found in self._withholding.found.items()}
+        why = "the lock does not hold it" if self._withholding.is_locked else "it was not accepted"
+        for server, found in withheld.items():
+            if found != self._reported.get(server):
+                _log.warning("server `%s`: withheld, as %s: %s", server, why, ", ".join(found[:_SHOWN]))
+        self._reported = withheld
+        for server, signs in self._examiner.findings().items():
+            grave = tuple(one for one in signs if one.level != "low")
+            if grave and grave != self._signs.get(server):
+                said = "; ".join(f"{one.kind} `{one.name}` {one}" for one in grave[:_SHOWN])
+                _log.warning("server `%s`: signs of poisoning: %s", server, said)
+            self._signs[server] = grave
+
+
+def finding_as_json(one: Finding) -> dict[str, Any]:
+    """A finding as the admin API and `--format json` have it; names here are stable."""
+    return {
+        "code": one.code, "level": one.level, "kind": one.kind, "name": one.name, "place": one.place,
+        "reason": one.reason,
+    }  # fmt: skip
+
+
+def _launch(server: Server, written: str | None) -> str:
+    """How the file says that *server* is launched; texts with references as they are written."""
+    whole = [written or fingerprint(server), dict(server.environment), dict(server.headers), list(server.env_file)]
+    return "sha256:" + hashlib.sha256(canonical(whole).encode("utf-8", "surrogatepass")).hexdigest()

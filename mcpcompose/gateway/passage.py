@@ -1,0 +1,392 @@
+"""
+One request on its way through the interceptors, and its result on the way back.
+
+Before: from the outermost to the innermost, then to the server. After: back from the innermost. An interceptor that
+answers at once costs no task; one that waits gets a task that this request owns and ends with it. Nothing leaves
+before every interceptor has let it, and before the audit log has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from mcpcompose.gateway.chain import Link, isawaitable
+from mcpcompose.gateway.inputs import Inputs
+from mcpcompose.interceptors.base import AskPerson, Change, Decision, Exchange, Refuse, Respond, Warn
+from mcpcompose.upstream.base import Era
+from mcpcompose.upstream.call import Ask, Call, Reply, failure
+from mcpcompose.upstream.wire import encode, members
+
+if TYPE_CHECKING:
+    from mcpcompose.gateway.governance import Governance
+
+REFUSED: Final = -32001
+"""Of our own: an interceptor refused, `data` names it and its rule."""
+_RESULT_TYPE: Final = b'"resultType"'
+_FIXED: Final = ("name", "uri", "ref", "taskId", "task")
+"""Members of the params that say where a request goes."""
+
+
+class Passage:
+    """
+    *call*'s way through *chain*; *submit* sends it on. It is the call's guard until the answer is there.
+
+    The same for what a server asks a client: *call* stands for the question then, *submit* shows it, *deliver* takes
+    the answer in the place of the call, and *show* puts a question of an interceptor to the client. Of *chain* only
+    the first *ahead* are asked before, and all after.
+    """
+
+    __slots__ = ("_after", "_ahead", "_decisions", "_deliver", "_done", "_outcome", "_show", "_since", "_submit", "_task",
+                 "_timer", "call", "chain", "exchange", "governance")  # fmt: skip
+
+    def __init__(  # noqa: PLR0917  what goes where, and who hears of it
+        self,
+        governance: Governance,
+        chain: tuple[Link, ...],
+        exchange: Exchange,
+        call: Call,
+        submit: Callable[[Call], None],
+        deliver: Callable[[Reply], None] | None = None,
+        show: Callable[[Ask], None] | None = None,
+        ahead: int | None = None,
+    ) -> None:
+        self.governance = governance
+        self.chain = chain
+        self.exchange = exchange
+        self.call = call
+        self._submit = submit
+        self._deliver = deliver
+        self._show = show
+        self._ahead = len(chain) if ahead is None else ahead
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._decisions: list[dict[str, Any]] = []
+        self._outcome = "ok"
+        self._since = time.monotonic()
+        self._after = -1
+        """How far the way back is: the interceptor that is asked next; -1 while it has not begun."""
+        self._done = False
+
+    # --- before -----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Write it down, and ask the first interceptor. Never raises."""
+        self.call.guard = self
+        for link in self.chain:
+            link.use()
+        refused = self.governance.began(self.exchange)
+        if refused is not None:
+            self._outcome = "failed"
+            self._finish(refused)
+        else:
+            self._before(0)
+
+    def _before(self, at: int) -> None:
+        chain, exchange = self.chain, self.exchange
+        while at < self._ahead:
+            link = chain[at]
+            try:
+                answer = link.ask(exchange, before=True)
+            except Exception as error:  # noqa: BLE001  the edge of one request: `on_failure` decides
+                answer = self._failed(link, error)
+            if answer is not None:
+                if isawaitable(answer):
+                    self._wait(link, answer, partial(self._go_on_before, at))
+                    return
+                if not self._decided_before(at, answer):
+                    return
+            at += 1
+        self._dispatch()
+
+    def _go_on_before(self, at: int, decision: Decision | None) -> None:
+        if decision is None or self._decided_before(at, decision):
+            self._before(at + 1)
+
+    def _decided_before(self, at: int, decision: Decision) -> bool:
+        """Whether the request goes on to the next interceptor."""
+        link = self.chain[at]
+        match decision:
+            case Warn():
+                self._note(link, "warned", decision.rule, decision.note)
+                return True
+            case Change(params=dict() as params) if self._is_same_way(params):
+                self._note(link, "changed", decision.rule, decision.note)
+                self.exchange.params = params
+                return True
+            case Refuse():
+                self._refused(link, decision.message, decision.rule, at - 1)
+            case Respond():
+                self._note(link, "answered", decision.rule)
+                self._outcome = "answered"
+                self._come_back(Reply(result=decision.result), at - 1)
+            case AskPerson():
+                self._ask(link, decision, lambda: self._before(at + 1), at - 1)
+            case _:
+                failed = self._failed(link, TypeError("it answered what is not possible before a call"))
+                return failed is None or self._decided_before(at, failed)
+        return False
+
+    def _is_same_way(self, params: Mapping[str, Any]) -> bool:
+        """An interceptor cannot send a request elsewhere."""
+        before = self.exchange.params
+        return all(params.get(key) == before.get(key) and (key in params) == (key in before) for key in _FIXED)
+
+    def _dispatch(self) -> None:
+        call = self.call
+        if call.params is not self.exchange.params:
+            call.params = dict(self.exchange.params)
+        self._submit(call)
+
+    # --- after ------------------------------------------------------------------------------------------------------
+
+    def take(self, reply: Reply) -> None:
+        """The last word of the server, or ours in its place; the first one counts."""
+        if self._after < 0:
+            self._stop()
+            if reply.error is not None and self._outcome == "ok":
+                self._outcome = "error"
+            if reply.era is Era.MODERN and reply.result is not None and _RESULT_TYPE in reply.result:
+                self._came(reply)
+            else:
+                self._come_back(reply, len(self.chain) - 1)
+
+    def _came(self, reply: Reply) -> None:
+        """A modern server's result that may be no last word: a task, or questions to the client."""
+        found = members(reply.result or b"") or {}
+        kind, last = bytes(found.get("resultType", b"")), len(self.chain) - 1
+        exchange = self.exchange
+        if kind == b'"task"' and exchange.method == "tools/call" and exchange.name is not None:
+            with contextlib.suppress(msgspec.MsgspecError, KeyError):
+                task = msgspec.json.decode(found["taskId"], type=str)
+                self.governance.began_task(exchange.server, task, exchange.name)
+        if kind == b'"input_required"' and "inputRequests" in found:
+            self._after = max(last, 0)
+            inputs = Inputs(self.governance, exchange, self.call.origin)
+            self._task = asyncio.get_running_loop().create_task(self._govern_inputs(inputs, found, reply))
+        else:
+            self._come_back(reply, last)
+
+    async def _govern_inputs(self, inputs: Inputs, found: dict[str, msgspec.Raw], reply: Reply) -> None:
+        """What a modern server asks of a modern client is in its result; each question passes as one would."""
+        changed = await inputs.passed(bytes(found["inputRequests"]))
+        self._task = None
+        if self._done:
+            return
+        if isinstance(changed, bytes):
+            reply = Reply(result=encode({**found, "inputRequests": msgspec.Raw(changed)}), era=reply.era)
+        else:
+            self._outcome = "refused"
+            reply = changed
+        self._come_back(reply, len(self.chain) - 1)
+
+    def gave_up(self, reply: Reply) -> None:
+        """Nobody waits for it any more, or its time is over: *reply* has been given."""
+        self._stop()
+        self._outcome = "cancelled"
+        self._close(reply)
+
+    def _come_back(self, reply: Reply, at: int) -> None:
+        self._after = max(at, 0)
+        exchange = self.exchange
+        exchange.result, exchange.error = reply.result, reply.error
+        while at >= 0:
+            link = self.chain[at]
+            try:
+                answer = link.ask(exchange, before=False)
+            except Exception as error:  # noqa: BLE001  the edge of one request: `on_failure` decides
+                answer = self._failed(link, error)
+            if answer is not None:
+                if isawaitable(answer):
+                    self._wait(link, answer, partial(self._go_on_after, at, reply))
+                    return
+                changed = self._decided_after(at, answer, reply)
+                if changed is None:
+                    return
+                reply = changed
+            at -= 1
+        self._finish(reply)
+
+    def _go_on_after(self, at: int, reply: Reply, decision: Decision | None) -> None:
+        changed = reply if decision is None else self._decided_after(at, decision, reply)
+        if changed is not None:
+            self._come_back(changed, at - 1)
+
+    def _decided_after(self, at: int, decision: Decision, reply: Reply) -> Reply | None:
+        """The reply that goes on to the next interceptor; None when it does not, for now."""
+        link = self.chain[at]
+        match decision:
+            case Warn():
+                self._note(link, "warned", decision.rule, decision.note)
+                return reply
+            case Change(result=bytes() as result):
+                self._note(link, "changed", decision.rule, decision.note)
+                changed = Reply(result=result, era=reply.era)
+            case Change(error=bytes() as error):
+                self._note(link, "changed", decision.rule, decision.note)
+                changed = Reply(error=error, era=reply.era)
+            case Refuse():
+                self._note(link, "refused", decision.rule, decision.message)
+                self._outcome = "refused"
+                changed = self._refusal(link, decision.message, decision.rule)
+            case AskPerson():
+                self._ask(link, decision, lambda: self._come_back(reply, at - 1), at - 1)
+                return None
+            case _:
+                failed = self._failed(link, TypeError("it answered what is not possible after a call"))
+                return reply if failed is None else self._decided_after(at, failed, reply)
+        self.exchange.result, self.exchange.error = changed.result, changed.error
+        return changed
+
+    def _finish(self, reply: Reply) -> None:
+        """Write it down and answer; what cannot be written down is not answered."""
+        if not self._done:
+            self._stop()
+            self._done = True
+            reply = self._ended(reply) or reply
+            self._release()
+            self.call.guard = self.call.driver = None
+            self.call.finish(reply)
+            if self._deliver is not None:
+                self._deliver(reply)
+
+    def _close(self, reply: Reply) -> None:
+        if not self._done:
+            self._done = True
+            self._ended(reply)
+            self._release()
+
+    def _ended(self, reply: Reply) -> Reply | None:
+        seconds = time.monotonic() - self._since
+        return self.governance.ended(self.exchange, self._outcome, self._decisions, seconds, reply)
+
+    def _release(self) -> None:
+        for link in self.chain:
+            link.release()
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+
+    def _wait(self, link: Link, answer: Awaitable[Decision | None], then: Callable[[Decision | None], None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._waited(link, answer, then))
+
+    async def _waited(
+        self, link: Link, answer: Awaitable[Decision | None], then: Callable[[Decision | None], None]
+    ) -> None:
+        try:
+            decision = await link.wait(answer)
+        except Exception as error:  # noqa: BLE001  the edge of one request: `on_failure` decides
+            decision = self._failed(link, error)
+        self._task = None
+        if not self._done:
+            then(decision)
+
+    def _ask(self, link: Link, decision: AskPerson, then: Callable[[], None], refused_from: int) -> None:
+        """Ask the person at the client, for as long as a server's question may wait."""
+
+        def answered(reply: Reply) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._done:
+                return
+            if not _said_yes(reply):
+                self._refused(link, decision.refusal, decision.rule, refused_from)
+                return
+            self._note(link, "asked", decision.rule, "the person said yes")
+            try:
+                if decision.accepted is not None:
+                    decision.accepted()
+            except Exception as error:  # noqa: BLE001  the edge of one request: `on_failure` decides
+                failed = self._failed(link, error)
+                if isinstance(failed, Refuse):
+                    self._refused(link, failed.message, failed.rule, refused_from)
+                    return
+            then()
+
+        ask = Ask("elicitation/create", _question(decision.question), answered)
+        self._timer = asyncio.get_running_loop().call_later(self.call.allowance.parked, _withdrawn, ask, answered)
+        if self._show is not None:
+            self._show(ask)
+        else:
+            self.call.show(ask, time.monotonic())
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- what is decided --------------------------------------------------------------------------------------------
+
+    def _failed(self, link: Link, error: Exception) -> Decision | None:
+        """What becomes of a request whose interceptor failed."""
+        said = link.failed(error)
+        self._note(link, "failed", None, said)
+        self.governance.reported(link)
+        if link.spec.on_failure == "allow":
+            return None
+        return Refuse(
+            f"the interceptor `{link.label}` failed ({said}), so this was refused; tell the person", "failure"
+        )
+
+    def _refused(self, link: Link, message: str, rule: str | None, at: int) -> None:
+        self._note(link, "refused", rule, message)
+        self._outcome = "refused"
+        self._come_back(self._refusal(link, message, rule), at)
+
+    def _refusal(self, link: Link, message: str, rule: str | None) -> Reply:
+        """What the client gets: a tool's result that the model reads, else an error."""
+        if self.exchange.method == "tools/call":
+            return Reply(result=encode({"content": [{"type": "text", "text": message}], "isError": True}))
+        return failure(REFUSED, message, {"interceptor": link.label, **({"rule": rule} if rule else {})})
+
+    def _note(self, link: Link, what: str, rule: str | None, text: str | None = None) -> None:
+        note: dict[str, Any] = {"interceptor": link.label, "decision": what}
+        if rule is not None:
+            note["rule"] = rule
+        if text is not None:
+            note["note"] = text
+        self._decisions.append(note)
+
+    # --- what the server says before its answer ----------------------------------------------------------------------
+
+    def asked(self, ask: Ask, now: float) -> None:
+        """The server asks the client something."""
+        self.governance.asked(self.exchange.server, self.call.origin, ask, partial(self.call.show, now=now))
+
+    def noted(self, method: str, params: bytes) -> bytes | None:
+        """The server says something; returns what is passed on of it."""
+        return self.governance.said(self.exchange.server, self.call.origin, method, params)
+
+
+def _question(text: str) -> bytes:
+    schema = {
+        "type": "object",
+        "properties": {"allow": {"type": "boolean", "title": "Allow it"}},
+        "required": ["allow"],
+    }
+    return encode({"mode": "form", "message": text, "requestedSchema": schema})
+
+
+def _said_yes(reply: Reply) -> bool:
+    try:
+        said = msgspec.json.decode(reply.result or b"null")
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    content = said.get("content") if isinstance(said, dict) else None
+    accepted = isinstance(said, dict) and said.get("action") == "accept"
+    return accepted and isinstance(content, dict) and content.get("allow") is True
+
+
+def _withdrawn(ask: Ask, answered: Callable[[Reply], None]) -> None:
+    if not ask.done:
+        ask.withdraw()
+        answered(failure(REFUSED, "nobody answered in time"))

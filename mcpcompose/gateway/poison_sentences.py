@@ -1,0 +1,145 @@
+"""
+What comes together in one sentence: words that are harmless apart, and hardly ever honest side by side.
+
+Each feature is a small linear pattern over the plain form; a rule names the features that one sentence has to have.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from mcpcompose.interceptors.plain_text import END
+from mcpcompose.upstream.base import Level
+
+FEATURES: Final = {
+    "hide": (
+        r"\b(?:not|never|without|nor|avoid|refrain|don't|doesn't|won't|isn't|nothing|neither|no need)\b[^|]{0,45}"
+        r"\b(?:tell|telling|told|inform(?:ed|ing)?|mention(?:ed|ing)?|notif(?:y|ied|ying)|learns?|learned|reveal(?:ed|ing)?|"
+        r"disclos\w+|notic(?:e|ed|es|ing)|aware|realiz\w+|saying|bother\w*|worr(?:y|ied)|upset|alarm\w*|admit\w*|find out|finds out)\b|"
+        r"\bbetween us\b|\bas if nothing\b|\bact(?:ing)? normal(?:ly)?\b|\bbehind (?:the|his|her|their) (?:\w+ )?back\b"
+    ),
+    "person": r"\b(?:user|users|user's|human|humans|human's|operator|anybody|anyone|person|between us|as if nothing)\b",
+    "unsaid": r"\bwithout (?:saying|telling|mentioning|informing|revealing|disclosing|notifying)\b",
+    "all": (
+        r"\b(?:any|every|each|all|other|another)\b (?:other )?(?:\w+ ){0,2}(?:tools?|functions?|tool calls?|responses?|answers?|"
+        r"tasks?|requests?|repl(?:y|ies)|messages?|payments?|e-?mails?|servers?|sessions?|conversations?|turns?|calculators?)\b"
+    ),
+    "other tools": r"\b(?:any|every|each|all|other|another|the) (?:of the )?(?:other |another )(?:\w+ ){0,2}(?:tools?|functions?|servers?|tool calls?|calculators?)\b|\bany tool\b|\bother tools?\b|\b(?:each|every) tool call\b",
+    "must": r"\b(?:must|always|have to|has to|required|need to|needs to|obligatory|mandatory|whenever|begin|before|first|should|shall|immediately|instead|after|when|on errors?)\b",
+    "this": r"\bthis (?:tool|function|server)\b|\bcall \w+ as well\b",
+    "talk": (
+        r"\b(?:complete|entire|full|whole|verbatim|all|previous|prior|earlier|unabridged)\b[^|]{0,25}\b(?:conversation|context|messages|chat|"
+        r"transcript|dialog\w*|instructions|prompts?|history|discussion)\b|\b(?:conversation|chat|dialog\w*|messages|said)\b[^|]{0,10}"
+        r"\b(?:so far|verbatim|up to now|until now)\b|\bsystem prompt\b|\byour (?:own )?(?:instructions|system prompt|prompt|reasoning|context)\b|"
+        r"\binstructions in full\b|\b(?:last|latest|recent) (?:\w+ ){0,2}messages\b|\b(?:hidden|system|initial|secret|own) (?:system )?instructions\b|\bwhat the user (?:said|wrote|typed)\b"
+    ),
+    "hand": (
+        r"\b(?:send|sent|forward\w*|pass|passed|passing|hand|handed|hands|give|put|includ(?:e|ed|ing)|shar(?:e|ed|ing)|encode|encoding|"
+        r"upload\w*|report|reported|attach\w*|append\w*|copy|copied|paste\w*|post|posted|submit\w*|suppl(?:y|ied)|provide|insert\w*|needs your|mail|e-?mail|"
+        r"embed\w*|weave|goes into|fill|transmit\w*|deliver\w*|gather\w*|collect|harvest\w*|dump|add)\b"
+    ),
+    "file": (
+        r"(?:\.ssh/|\bid_(?:rsa|ed25519|dsa|ecdsa)\b|\.aws/credentials|\.kube/config|\.gnupg|\.netrc|\.npmrc|\.pypirc|"
+        r"\.git-credentials|/etc/(?:passwd|shadow)|\.cursor/|\bmcp\.json\b|claude_desktop_config|\.bash_history|wallet\.dat|"
+        r"/proc/self/environ|\.pem\b|\.config/gh|(?:^|[\s'/(])\.env\b)"
+    ),
+    "secret": (
+        r"\b(?:passwords?|password manager|private keys?|api keys?|access tokens?|credentials|seed phrase|ssh keys?|"
+        r"environment variables|session cookies?|secrets)\b|\b[a-z0-9]+_(?:secret|token|api_key|password|private_key)(?:_[a-z_]+)?\b|"
+        r"\b(?:secret|private)_(?:access_)?key\b|://secrets?\b|"
+        r"\boutput of (?:the )?(?:env|printenv|set)\b"
+    ),
+    "take": r"\b(?:read|open|cat|list|extract|fetch|retrieve|gather|collect|harvest|encode|steal|dump|load)\b",
+    "place": (
+        r"https?://|[\w.+-]+@[\w-]+\.\w+|\b\d{1,3}(?:\.\d{1,3}){3}\b|\+\d[\d -]{7,}\d|\bwebhook\b|\b0x[0-9a-f]{16,}|"
+        r"\bsubdomain\b|\b[a-z]{2}\d{2}[a-z0-9]{10,30}\b"
+    ),
+    "goods": (
+        r"\b(?:contents?|everything|transcripts?|conversations?|address book|mailbox|inbox|all (?:\w+ ){0,2}(?:files?|data|messages|keys|mails?|emails?|documents)|"
+        r"(?:user|person|customer)'s (?:\w+ ){0,2}(?:files?|data|messages|keys|entries|mail|mailbox|input|documents|history))\b"
+    ),
+    "drop": r"\b(?:ignore|disregard|forget|discard|abandon|set aside|overrule)\b",
+    "rules": r"\b(?:instructions?|rules|guidelines|prompts?|directives?|safety|policies)\b (?:above|before|you|that you|given|so far|of the (?:system|user))|\b(?:earlier|given|previous|other|all|system|safety|user's) (?:\w+ ){0,2}(?:instructions?|rules|guidelines|prompts?|directives?|policies)\b",
+    "free": r"\b(?:no|without|free of|lifts?|removes?) (?:any |all |the )?(?:restrictions?|limitations?|rules|filters?|safety|safeguards?|guardrails?)\b",
+    "model": r"\b(?:assistant|model|ai|agent|llm|you)\b",
+    "bcc": r"\bbcc\b|\bblind cop(?:y|ies)\b|\bcarbon copy\b",
+    "payee": r"\b(?:beneficiary|payee|iban|account|recipient|wallet|destination)\b",
+    "not theirs": r"\b(?:rather than|instead of|not the one|no matter|regardless|whatever)\b",
+    "early": r"\bfirst\b|\bbefore\b|\bprior to\b",
+    "worse": r"\b(?:malicious|unsafe|insecure|compromised|slow|broken|deprecated|unreliable|outdated|dangerous|wrong|inaccurate)\b",
+    "others": r"\b(?:the others|other tools?|all others?|all other|any other|alternatives|competing|every other)\b",
+    "best": r"\b(?:superior|better|best|preferred|instead|rather|exclusively|only)\b|\bmore \w+ than\b",
+    "destroy": r"\b(?:rm -rf|delete|drop|wipe|erase|remove|destroy|format)\b[^|]{0,30}(?:~|/|\ball\b|\bevery\b|\bdatabase|\brepositor|\bbackups?\b)",
+}
+"""By name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Features of one sentence, and what they say."""
+
+    features: frozenset[str]
+    code: str
+    level: Level
+    reason: str
+
+
+def _together(features: str, code: str, level: Level, reason: str) -> Together:
+    return Together(frozenset(features.split(" + ")), code, level, reason)
+
+
+TOGETHER: Final = (
+    _together("hide + person", "secrecy", "medium", "wants to be kept from the person"),
+    _together("unsaid", "secrecy", "medium", "wants to be kept from the person"),
+    _together("talk + hand", "wants-conversation", "medium", "wants the conversation or the model's own instructions"),
+    _together("talk + hand + must", "wants-conversation", "high", "demands the conversation or the model's own instructions"),
+    _together("file + hand", "sensitive-file", "medium", "wants what is in a file with secrets"),
+    _together("file + take", "sensitive-file", "medium", "wants a file with secrets to be read"),
+    _together("secret + hand + place", "sends-elsewhere", "low", "speaks of secrets and an address"),
+    _together("secret + hand + place + must", "sends-elsewhere", "medium", "wants secrets to be sent to somebody"),
+    _together("secret + goods + hand + place", "sends-elsewhere", "high", "wants secrets to be sent to somebody"),
+    _together("secret + take + place", "sends-elsewhere", "medium", "wants secrets to be sent to somebody"),
+    _together("secret + take + must", "wants-secrets", "low", "speaks of collecting credentials"),
+    _together("goods + hand + place", "sends-elsewhere", "medium", "wants what passes by to be sent to somebody"),
+    _together("talk + place + hand", "sends-elsewhere", "high", "wants the conversation to be sent to somebody"),
+    _together("other tools + place + must", "sends-elsewhere", "high", "wants other tools to use an address of its own"),
+    _together("all + must + this + hand", "steers-other-tools", "medium", "wants to be part of everything"),
+    _together("other tools + must + this", "steers-other-tools", "medium", "wants to come before or instead of other tools"),
+    _together("bcc + place", "sends-elsewhere", "high", "wants a hidden recipient"),
+    _together("payee + place + not theirs", "sends-elsewhere", "high", "wants another recipient than the person says"),
+    _together("all + this + early", "steers-other-tools", "medium", "wants to be part of everything"),
+    _together("other tools + destroy", "steers-other-tools", "high", "wants things destroyed while other tools are used"),
+    _together("drop + rules", "overrides-instructions", "high", "wants other instructions to be ignored"),
+    _together("free + model", "overrides-instructions", "medium", "says that no rules hold"),
+    _together("others + worse", "claims-preference", "medium", "speaks ill of other tools"),
+    _together("others + best + this", "claims-preference", "medium", "praises itself above other tools"),
+)  # fmt: skip
+
+
+@cache
+def _compiled() -> dict[str, Any]:
+    import re2  # noqa: PLC0415  only where something is to be looked at
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.never_capture = True
+    return {name: re2.compile(pattern.encode("latin-1"), options) for name, pattern in FEATURES.items()}
+
+
+def said_together(text: bytes) -> Iterator[tuple[Together, int]]:
+    """The rules that a sentence of *text* (in its plain form) fits, and where that begins."""
+    ends = [at for at, byte in enumerate(text) if byte == ord(END)]
+    features: dict[int, set[str]] = {}
+    for name, pattern in _compiled().items():
+        for match in pattern.finditer(text):
+            features.setdefault(bisect_right(ends, match.start()), set()).add(name)
+    told: set[Together] = set()
+    for sentence in sorted(features):
+        for rule in TOGETHER:
+            if rule not in told and rule.features <= features[sentence]:
+                told.add(rule)
+                yield rule, ends[sentence - 1] + 2 if sentence else 0
