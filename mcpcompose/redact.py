@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -20,6 +21,8 @@ _SHORTEST_FORM: Final = 6
 _SHORTEST_LINE: Final = 16
 _FEW: Final = 24
 """Forms up to which looking for one after the other is quicker than an automaton for all."""
+
+_UNICODE_ESCAPE: Final = re.compile(r"\\u([0-9a-f]{4})")
 
 Span = tuple[int, int]
 
@@ -189,7 +192,14 @@ def _merged(spans: list[Span]) -> list[Span]:
 def _forms(raw: bytes) -> Iterator[bytes]:
     yield raw
     text = raw.decode("utf-8", "replace")
-    encoded = (*_json_forms(text), *_base64_forms(raw), *_percent_forms(raw), raw[::-1], *_json_forms(text[::-1]))
+    encoded = (
+        *_json_forms(text),
+        *_base64_forms(raw),
+        *_percent_forms(raw),
+        raw[::-1],
+        text[::-1].encode(),
+        *_json_forms(text[::-1]),
+    )
     for form in (*encoded, raw.hex().encode(), raw.hex().upper().encode()):
         if len(form) >= min(_SHORTEST_FORM, len(raw)):
             yield form
@@ -199,6 +209,7 @@ def _json_forms(text: str) -> Iterator[bytes]:
     for ascii_only in (True, False):
         once = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
         yield once.encode()
+        yield _UNICODE_ESCAPE.sub(lambda escape: f"\\u{escape[1].upper()}", once).encode()
         yield once.replace("/", "\\/").encode()
         yield json.dumps(once, ensure_ascii=ascii_only)[1:-1].encode()
     escaped = "".join(f"\\u{unit:04x}" for unit in _units(text))

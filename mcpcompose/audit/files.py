@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mcpcompose.audit.record import START, Link, hash_of, opened
+from mcpcompose.audit.record import LAST_SEQ, START, Link, hash_of, opened
 
 HEAD: Final = "head"
 _PATTERN: Final = "audit-*.jsonl"
@@ -121,7 +121,7 @@ def read_head(folder: Path) -> Link | None:
     with contextlib.suppress(OSError, ValueError):
         text = (folder / HEAD).read_text("ascii")
         seq, _, digest = text.strip().partition(" ")
-        if len(digest) == len(START.hash):
+        if len(digest) == len(START.hash) and 0 <= int(seq) <= LAST_SEQ:
             return Link(int(seq), digest)
     return None
 
@@ -133,6 +133,7 @@ def write_head(folder: Path, link: Link) -> None:
     try:
         text = f"{link.seq:020d} {link.hash}\n".encode()
         write_whole(descriptor, text)
+        os.ftruncate(descriptor, len(text))
     finally:
         os.close(descriptor)
 

@@ -19,6 +19,8 @@ FIRST_HASH: Final = "0" * 64
 """What the very first record of a project is chained to."""
 TAIL_BYTES: Final = len(',"hash":""}') + 64
 """How long the end of a line is, without its newline."""
+LAST_SEQ: Final = 1 << 53
+"""No record has a higher number; every JSON parser can read it."""
 _MARK: Final = b',"hash":"'
 _MOST_ARGUMENTS: Final = 64
 _LONGEST_NAME: Final = 128
@@ -57,7 +59,12 @@ def opened(line: bytes) -> tuple[dict[str, Any], str] | None:
         return None
     stated = record.pop("hash", None)
     seq = record.get("seq")
-    if not isinstance(stated, str) or len(stated) != len(FIRST_HASH) or type(seq) is not int or seq < 1:
+    if (
+        not isinstance(stated, str)
+        or len(stated) != len(FIRST_HASH)
+        or type(seq) is not int
+        or not 1 <= seq <= LAST_SEQ
+    ):
         return None
     return record, stated
 

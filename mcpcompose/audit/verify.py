@@ -121,7 +121,7 @@ class _Reading:
         torn = self._torn
         if torn is None:
             return
-        if record["event"] == "torn" and record.get("bytes") == torn.size and record.get("sha256") == torn.digest():
+        if record.get("event") == "torn" and record.get("bytes") == torn.size and record.get("sha256") == torn.digest():
             self._found.notes.append(f"{torn.where}: a record was torn when the machine or its disk failed")
         else:
             self._found.problem(f"{torn.where}: this is no record, and was not torn by a failing machine")

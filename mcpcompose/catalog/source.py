@@ -1,13 +1,12 @@
 """
 Where a project's catalogs are, and reading them: a file as it is, anything else as its last good copy.
 
-Reading never fetches; `fetch_missing` does for catalogs that were never fetched, and `catalog pull` does for all.
+Reading never fetches: loading a project does for catalogs that were never fetched, and `catalog pull` for all.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -109,8 +108,3 @@ def location_of(declared: Catalog, folder: Path, home: Path) -> Local | Location
 def source_of(location: Local | Location, copies: Copies) -> FileSource | CopySource:
     """How to read what is at *location*."""
     return FileSource(location) if isinstance(location, Local) else CopySource(location, copies)
-
-
-def never_fetched(locations: Iterable[Local | Location], copies: Copies) -> list[Location]:
-    """Those of *locations* of which there is no copy at all."""
-    return [one for one in dict.fromkeys(locations) if not isinstance(one, Local) and copies.read(one) is None]

@@ -25,6 +25,7 @@ from mcpcompose.cli import (
     logs,
     ls,
     plan,
+    policy,
     profile,
     ps,
     run,
@@ -86,6 +87,7 @@ def application() -> typer.Typer:
     images.register(app)
     lock.register(app)
     trust.register(app)
+    policy.register(app)
     secret.register(app)
     tools.register(app)
     catalog.register(app)

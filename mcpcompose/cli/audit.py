@@ -194,7 +194,8 @@ def _line(entry: Mapping[str, Any]) -> str:
     ]
     if isinstance(entry.get("ms"), (int, float)):
         parts.append(f"{entry['ms']} ms")
-    parts += [_decision(one) for one in entry.get("decisions", ()) if isinstance(one, dict)]
+    decisions = entry.get("decisions")
+    parts += [_decision(one) for one in decisions if isinstance(one, dict)] if isinstance(decisions, list) else []
     if entry.get("error"):
         parts.append(f"error: {entry['error']}")
     return "  ".join([*parts, f"[{entry.get('id', '?')}]"])

@@ -26,16 +26,11 @@ Examples:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(no_args_is_help=True, help="Try the rules of the project.", rich_markup_mode=None)
-    group.callback()(_group)
-    group.command("test", epilog=_TEST_END)(test)
+    group.command("test", epilog=_TEST_END)(run_file)
     app.add_typer(group, name="policy")
 
 
-def _group() -> None:
-    """Try the rules of the project."""
-
-
-def test(
+def run_file(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False)],
     form: FormatOption = Format.TABLE,

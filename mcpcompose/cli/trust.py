@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mcpcompose.actions.locate import Place
-    from mcpcompose.orchestrator.approval import Form
 
 _END = """\
 \b

@@ -97,11 +97,6 @@ def state_of(application: Application, text: str, pieces: Sequence[Piece]) -> St
     return found[pieces[0].state(there)]
 
 
-def entry_of(application: Application, text: str, pieces: Sequence[Piece]) -> Any | None:
-    """The entry that is there now in our place."""
-    return _there(application, text, pieces[0])
-
-
 def _put(
     application: Application, scope: Scope, text: str, part: Part, known: Piece | None, *, taken_over: bool
 ) -> tuple[str, Piece]:

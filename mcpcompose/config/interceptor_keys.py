@@ -10,7 +10,7 @@ _OUTSIDE: Final = ("run", "url", "image", "python")
 _PROGRAMS: Final = ("run", "image", "python")
 
 FITS: Final[dict[str, tuple[str, ...]]] = {
-    "when": (*_OUTSIDE, "secret-scan", "rules", "size-limit", "sanitize"),
+    "when": (*_OUTSIDE, "secret-scan"),
     "format": ("run", "url", "image"),
     "keep": ("run", "image"),
     "working_dir": ("run", "python"),
@@ -26,7 +26,6 @@ FITS: Final[dict[str, tuple[str, ...]]] = {
     "entropy": ("secret-scan",),
     "key": ("session-pin",),
     "unpinned": ("session-pin",),
-    "unpinned": ("session-pin",),
     "sources": ("flow",),
     "sinks": ("flow",),
     "forbid": ("flow",),
@@ -36,7 +35,7 @@ FITS: Final[dict[str, tuple[str, ...]]] = {
     "arguments": ("size-limit",),
     "result": ("size-limit",),
     "remember": ("approve",),
-    "message": ("secret-scan", "session-pin", "flow", "rate-limit", "size-limit", "approve", "sanitize",
+    "message": ("session-pin", "flow", "rate-limit", "size-limit", "approve", "sanitize",
                 "check-arguments", "injection-scan"),
     "remove": ("sanitize",),
     "annotations": ("annotate",),

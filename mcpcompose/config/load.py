@@ -31,6 +31,7 @@ from mcpcompose.config.merge import clean, merge
 from mcpcompose.config.origin import History, Origin, origin
 from mcpcompose.config.policy import Rules, rules_of
 from mcpcompose.config.printed import printable
+from mcpcompose.config.programs import program_contents
 from mcpcompose.config.refuse import refuse
 from mcpcompose.config.tree import Map, Node, Scalar, Seq, pairs, value_position
 from mcpcompose.config.tree import Path as TreePath
@@ -40,7 +41,7 @@ from mcpcompose.errors import FileProblems, Position, Problem, UsageError
 from mcpcompose.spec.interceptor import Interceptor
 from mcpcompose.spec.project import ComposeFile, EngineKind, Project, Provenance
 from mcpcompose.spec.server import Server
-from mcpcompose.spec.template import TemplateError, expand, references
+from mcpcompose.spec.template import references
 
 if TYPE_CHECKING:
     from mcpcompose.catalog.kept import Location
@@ -330,28 +331,13 @@ class _Build:
             provenance=self._provenance(tree, file.interceptors),
         )
 
-    def _programs(self, interceptors: Iterable[Interceptor]) -> dict[str, str]:
-        """What the project's own files hold that commands of interceptors name; a change of one is looked at anew."""
-        asked = [one for one in interceptors if one.run is not None or one.python is not None]
-        if not asked:
-            return {}
-        from mcpcompose.interceptors.pinned_files import contents, words_of  # noqa: PLC0415  only with programs
-
-        found: dict[str, str] = {}
-        for one in asked:
-            words = [_filled(word, self.variables) for word in words_of(one)]
-            try:
-                found |= contents(one, self.directory, words)
-            except OSError as error:
-                raise UsageError(f"a file that interceptor `{one.label}` names cannot be read: {error}") from error
-        self.seen.update(dict.fromkeys(Path(path) for path in found))
-        return found
-
     def _provenance(self, tree: Map, interceptors: Iterable[Interceptor]) -> Provenance:
         environ = self.request.environ
         dotenv, inside = Path(os.path.realpath(self.directory / ".env")), os.path.realpath(self.directory)
         is_outside = not dotenv.is_relative_to(inside)
         others = (Path(os.path.realpath(file)) for file in self.documents.env_files)
+        programs = program_contents(interceptors, self.directory, self.variables)
+        self.seen.update(dict.fromkeys(map(Path, programs)))
         return Provenance(
             written=dict(_written(tree, ())),
             real=self.real,
@@ -359,15 +345,8 @@ class _Build:
             made_of={name: of for name, of in self.made_of.items() if of and name not in environ},
             dotenv=dotenv if is_outside and not self.request.env_files and dotenv.is_file() else None,
             include_env=tuple(sorted({file for file in others if not file.is_relative_to(inside)})),
-            programs=self._programs(interceptors),
+            programs=programs,
         )
-
-
-def _filled(word: str, variables: Mapping[str, str]) -> str:
-    try:
-        return expand(word, variables.get, lambda _name: "")
-    except TemplateError:
-        return word
 
 
 def _written(node: Node, path: TreePath) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Read a file of `policy test`: requests, what a server would answer, and what the project's interceptors must decide."""
+"""Read a file of `policy test`: requests, what a server would answer, and what interceptors must decide."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from mcpcompose.config.document import parse, read
-from mcpcompose.config.tree import Map, Node, Scalar, find, key_position, real_path, value_position
+from mcpcompose.config.tree import Map, Node, Scalar, Seq, find, key_position, real_path, value_position
 from mcpcompose.config.wording import closest, last_key, message
 from mcpcompose.errors import FileProblems, Position, Problem
 from mcpcompose.spec.base import Model
@@ -113,7 +113,8 @@ def load_policy_tests(file: Path) -> PolicyFile:
     try:
         return PolicyFile(file, tree, PolicyTests.model_validate(_data(tree)))
     except ValidationError as error:
-        found = [_problem(detail, tree) for detail in error.errors(include_url=False, include_input=False)]
+        details = error.errors(include_url=False, include_input=False)
+        found = [_problem(detail, tree) for detail in details if not _is_echo(detail, tree)]
         raise FileProblems(tuple(dict.fromkeys(found))) from error
 
 
@@ -123,12 +124,20 @@ def _data(node: Node) -> Any:
     return node.value if isinstance(node, Scalar) else [_data(item) for item in node.items]
 
 
+def _is_echo(detail: Any, tree: Map) -> bool:
+    """A list whose items are wrong is said to be empty, too."""
+    node = find(tree, real_path(tree, detail["loc"]))
+    return detail["type"] == "too_short" and isinstance(node, Seq) and bool(node.items)
+
+
 def _problem(detail: Any, tree: Map) -> Problem:
     path = real_path(tree, detail["loc"])
     if detail["type"] == "extra_forbidden":
         key, known = str(path[-1]), (*Step.model_fields, *Case.model_fields, *PolicyTests.model_fields)
         close = closest(key, known)
-        return Problem(f"unknown key `{key}`" + (f", did you mean `{close}`?" if close else ""), key_position(tree, path))
+        return Problem(
+            f"unknown key `{key}`" + (f", did you mean `{close}`?" if close else ""), key_position(tree, path)
+        )
     if detail["type"] == "missing":
         return Problem(f"`{detail['loc'][-1]}` is missing in `{last_key(path)}`", key_position(tree, path))
     text, hint = message(detail, path, find(tree, path))

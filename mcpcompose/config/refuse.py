@@ -18,12 +18,10 @@ NOT_YET: Final[dict[Pattern, str]] = {
     ("models",): "local models",
     ("gateway", "auth", "jwt"): "JWT authentication",
     ("servers", "*", "auth"): "OAuth",
-    ("servers", "*", "network", "allow"): "an egress allow-list",
 }
 """Keys whose effect is not built yet, with what to call it."""
 
 _WAYS_ROUND: Final[dict[Pattern, str]] = {
-    ("servers", "*", "network", "allow"): "until then `none`, `isolated` or `open`",
     ("servers", "*", "auth"): "until then a token in `headers`, as `${secret:name}`",
     ("gateway", "auth", "jwt"): "until then `token`",
 }

@@ -39,6 +39,7 @@ from mcpcompose.engine.docker_events import events
 from mcpcompose.engine.docker_host import find, wants_headers
 from mcpcompose.engine.docker_http import post
 from mcpcompose.engine.docker_images import DockerImages
+from mcpcompose.engine.docker_legs import LEG_LABEL, DockerLegs, without_way_out
 from mcpcompose.engine.docker_marks import (
     HTTP_PORT_LABEL,
     container_name,
@@ -71,6 +72,7 @@ class DockerEngine:
         self._client = DockerClient(self._address, quick=not wants_headers(environ, self._home))
         self._networks = DockerNetworks(self._client)
         self._images = DockerImages(self._client)
+        self._legs = DockerLegs(self._client, self._networks, self._images)
         self._paths = paths
         self._log = log
         self._owners: frozenset[Owner] = frozenset()
@@ -103,8 +105,10 @@ class DockerEngine:
         )
         listed = [(container_name(c), c) for c in containers]
         self._sweep(secrets, {name for name, _ in listed})
-        ours = {name: c for name, c in listed if owner_of(c.get("Labels") or {}) == owner}
-        owned_networks, other_networks = split(networks, owner)
+        mine = {name: c for name, c in listed if owner_of(c.get("Labels") or {}) == owner}
+        ours = {name: c for name, c in mine.items() if LEG_LABEL not in (c.get("Labels") or {})}
+        owned_networks, other_networks = split((n for n in networks if LEG_LABEL not in (n.get("Labels") or {})), owner)
+        owned_networks -= without_way_out(networks, mine, names)
         owned_volumes, other_volumes = split(volumes, owner)
         others = {name for name, _ in listed if name not in ours and is_instance(name)}
         others |= other_networks | {name for name in other_volumes if "_" in name}
@@ -140,9 +144,11 @@ class DockerEngine:
         """Make a network. Raises `NameTaken` when the name is another owner's."""
         self._work_for(spec.labels)
         await self._networks.create(spec)
+        await self._legs.make(spec)
 
     async def remove_network(self, name: str) -> None:
-        """Remove a network."""
+        """Remove a network, with its way out."""
+        await self._legs.remove(name, self._owners)
         await self._networks.remove(name, self._owners)
 
     async def create_volume(self, spec: VolumeSpec) -> None:
@@ -347,7 +353,10 @@ class DockerEngine:
     async def _http(self, name: str) -> HttpEndpoint:
         found = await self._ours(name)
         port, _, path = (found["Config"]["Labels"].get(HTTP_PORT_LABEL) or "").partition(" ")
-        host = address_of(found, found["HostConfig"]["NetworkMode"])
+        network = found["HostConfig"]["NetworkMode"]
+        host = address_of(found, network)
+        if (way_in := await self._legs.way_in(network, host)) is not None:
+            host, _, port = way_in.partition(":")
         if not port or host is None:
             state = found["State"]
             why = "has no network" if state["Running"] else end_of(state)
@@ -396,4 +405,5 @@ class DockerEngine:
                 said = f"server `{spec.server}` speaks http and has no network"
                 raise EngineError(said, hint="use `network: isolated`")
             return UsableNetwork()
-        return await self._networks.usable(spec.network, owner)
+        network = await self._networks.usable(spec.network, owner)
+        return await self._legs.through(network, spec.network, owner)

@@ -64,7 +64,7 @@ def container_config(
         "Tty": False,
         "StopTimeout": math.ceil(spec.stop_grace_period),
         "Healthcheck": _check(spec.check),
-        "HostConfig": _host_config(spec, secrets, internal=network.internal),
+        "HostConfig": _host_config(spec, secrets, network),
     }
     address = address_in(network.subnet, spec.name) if network.subnet is not None and not stdio else None
     if address is not None:
@@ -98,7 +98,7 @@ def _nanoseconds(seconds: float) -> int:
     return round(seconds * 1_000_000_000)
 
 
-def _host_config(spec: InstanceSpec, secrets: Path | None, *, internal: bool) -> dict[str, Any]:
+def _host_config(spec: InstanceSpec, secrets: Path | None, network: UsableNetwork) -> dict[str, Any]:
     files = [
         Mount("bind", str(secrets / file.target), f"{SECRETS}/{file.target}", read_only=True)
         for file in spec.secret_files
@@ -114,9 +114,12 @@ def _host_config(spec: InstanceSpec, secrets: Path | None, *, internal: bool) ->
         **_limits(spec.hardening),
         **_privileges(spec.hardening),
     }
-    if spec.extra_hosts:
-        config["ExtraHosts"] = [f"{name}:{address}" for name, address in spec.extra_hosts]
-    if spec.dns or internal:
+    if spec.extra_hosts or network.hosts:
+        own = [f"{name}:{address}" for name, address in spec.extra_hosts]
+        config["ExtraHosts"] = [*own, *(f"{name}:{network.resolver}" for name in network.hosts)]
+    if network.resolver is not None:
+        config["Dns"] = [network.resolver]
+    elif spec.dns or network.internal:
         config["Dns"] = list(spec.dns) or [NO_RESOLVER]
     return config
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 TRIES: Final = 64
 REMOVE_TRIES: Final = 20
 PAUSE: Final = 0.1
+NO_ADDRESS: Final = "com.docker.network.bridge.inhibit_ipv4"
+"""The bridge gets no address, so that this machine is not reached from the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,10 @@ class UsableNetwork:
 
     internal: bool = False
     subnet: IPv4Network | None = None
+    resolver: str | None = None
+    """Where names are looked up; None for where the engine does."""
+    hosts: tuple[str, ...] = ()
+    """Names that are at the resolver's address, written into the instance: not every engine forwards to a resolver."""
 
 
 class DockerNetworks:
@@ -153,6 +159,7 @@ def _create(api: APIClient, spec: NetworkSpec, subnet: IPv4Network) -> None:
         check_duplicate=True,
         internal=spec.internal,
         labels=dict(spec.labels),
+        options={NO_ADDRESS: "true"} if spec.egress is not None else None,
         enable_ipv6=False,
     )
 

@@ -104,11 +104,12 @@ class QuickApi:
         internal: bool,
         labels: Mapping[str, str],
         enable_ipv6: bool,
+        options: Mapping[str, str] | None = None,
     ) -> Any:
         """Make a network."""
         body = {
             "Name": name, "Driver": driver, "IPAM": ipam, "CheckDuplicate": check_duplicate, "Internal": internal,
-            "Labels": labels, "EnableIPv6": enable_ipv6,
+            "Labels": labels, "EnableIPv6": enable_ipv6, "Options": options or {},
         }  # fmt: skip
         return self._call("POST", "/networks/create", body)
 

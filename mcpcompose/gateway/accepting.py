@@ -43,6 +43,36 @@ class Waiting:
         return self.server if self.kind == "server" else f"{self.server}/{self.name or self.kind}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a server offers now, and how it is held."""
+
+    server: str
+    held: Held
+    looked: Looked
+
+    def one(self, kind: str, name: str, item: Any, was: str | None) -> Waiting:
+        """One definition, beside what was accepted."""
+        findings = self.looked.of(kind, name)
+        lines = [*(f"! {one}" for one in findings), *_difference(was, item)]
+        return Waiting(
+            self.server, kind, name, self._hash(kind, name, self.looked.digest_of(item)), _text(lines), findings
+        )
+
+    def whole(self) -> Waiting:
+        """Everything, each definition in full."""
+        lines, digests = [], []
+        for kind, name, item in definitions(self.looked.offered):
+            digests.append([kind, name, self.looked.digest_of(item)])
+            lines += [f"{kind} {name}", *(f"! {one}" for one in self.looked.of(kind, name)), *_pretty(item)]
+        findings = self.looked.examined.findings
+        return Waiting(self.server, "server", "", self._hash("server", "", canonical(digests)), _text(lines), findings)
+
+    def _hash(self, kind: str, name: str, digest: str) -> str:
+        whole = canonical(["1", self.server, self.held.launch, kind, name, digest])
+        return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
+
+
 class Accepting:
     """Over what *withholding* withholds."""
 
@@ -51,59 +81,60 @@ class Accepting:
 
     def waiting(self, lists: Mapping[str, ServerLists]) -> tuple[Waiting, ...]:
         """Everything that waits, server by server."""
-        return tuple(one for server in self._withholding.found for one in self._of(server, lists))
+        return tuple(form for offer in self._offers(lists) for form in self._of(offer))
 
     def accept(self, hashes: Collection[str], lists: Mapping[str, ServerLists]) -> tuple[Waiting, ...]:
         """
         Accept the forms with these *hashes*. Raises `UsageError` for one that nothing has (any more).
 
-        Nothing is accepted unless everything can be.
+        Nothing is accepted unless every hash is known.
         """
-        waiting = {one.hash: one for one in self.waiting(lists)}
+        offers = self._offers(lists)
+        waiting = {form.hash: form for offer in offers for form in self._of(offer)}
         if unknown := [one for one in hashes if one not in waiting]:
             raise UsageError(
                 f"nothing that is withheld has the hash `{unknown[0]}`",
                 hint="it may have changed since it was shown: look again with `mcp-compose trust`",
             )
         chosen = [waiting[one] for one in dict.fromkeys(hashes)]
-        for server in dict.fromkeys(one.server for one in chosen):
-            self._take(server, [one for one in chosen if one.server == server], lists[server])
+        for offer in offers:
+            if mine := [form for form in chosen if form.server == offer.server]:
+                self._take(offer, mine)
         return tuple(chosen)
 
-    def _of(self, server: str, lists: Mapping[str, ServerLists]) -> Iterator[Waiting]:
-        held, offered = self._withholding.held(server), lists.get(server)
-        if held is None or offered is None:
-            return
-        looked = self._withholding.examiner.of(server, offered)
-        if looked is None:
-            return
-        found = {(one.kind, one.name) for one in self._withholding.found.get(server, ())}
+    def _offers(self, lists: Mapping[str, ServerLists]) -> list[_Offer]:
+        """The servers of which something is withheld."""
+        found = []
+        for server in self._withholding.found:
+            held, offered = self._withholding.held(server), lists.get(server)
+            looked = self._withholding.examiner.of(server, offered) if offered is not None else None
+            if held is not None and looked is not None:
+                found.append(_Offer(server, held, looked))
+        return found
+
+    def _of(self, offer: _Offer) -> Iterator[Waiting]:
+        found = {(one.kind, one.name) for one in self._withholding.found.get(offer.server, ())}
         if ("server", "") in found:
-            yield _whole(server, held, looked)
+            yield offer.whole()
             return
-        before = self._withholding.first.of(server) if self._withholding.first is not None else None
-        for kind, name, item in definitions(offered):
+        before = self._withholding.first.of(offer.server)
+        for kind, name, item in definitions(offer.looked.offered):
             if (kind, name) in found:
                 found.discard((kind, name))
-                yield _one(server, held, looked, kind, name, item, before)
+                yield offer.one(kind, name, item, before.text(kind, name) if before is not None else None)
 
-    def _take(self, server: str, chosen: list[Waiting], offered: ServerLists) -> None:
-        withholding = self._withholding
-        held, looked = withholding.held(server), withholding.examiner.of(server, offered)
-        assert held is not None
-        assert looked is not None
-        assert withholding.first is not None
-        before = withholding.first.of(server)
-        if any(one.kind == "server" for one in chosen):
-            withholding.first.keep(server, withholding.as_offered(held, looked, before, everything=True))
-            return
-        taken = {(one.kind, one.name) for one in chosen}
-        assert before is not None
-        withholding.first.keep(server, _added(withholding, held, before, looked, taken))
+    def _take(self, offer: _Offer, chosen: list[Waiting]) -> None:
+        withholding, before = self._withholding, self._withholding.first.of(offer.server)
+        if before is None or any(one.kind == "server" for one in chosen):
+            seen = withholding.as_offered(offer.held, offer.looked, before, everything=True)
+        else:
+            seen = _added(withholding, offer, before, {(one.kind, one.name) for one in chosen})
+        withholding.first.keep(offer.server, seen)
 
 
-def _added(withholding: Withholding, held: Held, before: Seen, looked: Looked, taken: set[tuple[str, str]]) -> Seen:
+def _added(withholding: Withholding, offer: _Offer, before: Seen, taken: set[tuple[str, str]]) -> Seen:
     """*before*, with what was *taken* of what is offered now."""
+    held, looked = offer.held, offer.looked
     entry = before.held
     digests = {kind: dict(entry.of(kind)) for kind in ("tool", "prompt", "template")}
     texts = {kind: dict(named) for kind, named in before.texts.items()}
@@ -116,37 +147,9 @@ def _added(withholding: Withholding, held: Held, before: Seen, looked: Looked, t
             instructions = looked.digest_of(item)
         else:
             digests[kind][name] = looked.digest_of(item)
-        withholding.note(texts, kind, name, item)
+        texts.setdefault(kind, {})[name] = withholding.text_of(item)
     whole = {_ALIKE[kind]: held_now for kind, held_now in digests.items()}
     return Seen(locked_server(launch=held.launch, instructions=instructions, **whole), texts)
-
-
-# --- forms --------------------------------------------------------------------------------------------------------------
-
-
-def _one(
-    server: str, held: Held, looked: Looked, kind: str, name: str, item: Any, before: Seen | None
-) -> Waiting:
-    findings = looked.of(kind, name)
-    was = before.text(kind, name) if before is not None else None
-    lines = [*(f"! {one}" for one in findings), *_difference(was, item)]
-    return Waiting(server, kind, name, _hash(server, held, kind, name, looked.digest_of(item)), _text(lines), findings)
-
-
-def _whole(server: str, held: Held, looked: Looked) -> Waiting:
-    """A server as it is, each definition in full."""
-    lines, digests = [], []
-    for kind, name, item in definitions(looked.offered):
-        digests.append([kind, name, looked.digest_of(item)])
-        lines += [f"{kind} {name}", *(f"! {one}" for one in looked.of(kind, name)), *_pretty(item)]
-    return Waiting(
-        server, "server", "", _hash(server, held, "server", "", canonical(digests)), _text(lines),
-        looked.examined.findings,
-    )  # fmt: skip
-
-
-def _hash(server: str, held: Held, kind: str, name: str, digest: str) -> str:
-    return hashlib.sha256(canonical(["1", server, held.launch, kind, name, digest]).encode()).hexdigest()[:_HASH]
 
 
 def _difference(was: str | None, item: Any) -> list[str]:

@@ -1,6 +1,4 @@
-"""
-Looks at what servers offer as they offer it, once each; large lists in a thread, so that nobody else waits for them.
-"""
+"""Looks at what servers offer, once each; large lists in a thread, so that nobody else waits for them."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from mcpcompose.gateway.poison import Examined, examine, shadowing
 from mcpcompose.spec.canonical import digest
 from mcpcompose.upstream.base import Finding, ServerLists
 
-_AT_ONCE: Final = 64 << 10
+_AT_ONCE: Final = 32 << 10
 """Bytes of lists that are looked at where they arrive."""
 
 

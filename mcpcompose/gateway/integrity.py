@@ -1,6 +1,4 @@
-"""
-Whether what servers offer is what was accepted, and what is strange in it: one place for the lock, first sight and signs.
-"""
+"""Whether what servers offer was accepted, and what is strange in it: the lock, first sight and signs in one place."""
 
 from __future__ import annotations
 
@@ -25,6 +23,9 @@ from mcpcompose.upstream.base import Finding, ServerLists, Status
 
 _log: Final = logging.getLogger(__name__)
 _SHOWN: Final = 20
+_MOST_SIGNS: Final = 200
+"""So many are told of one server, the gravest first."""
+_ORDER: Final = {"high": 0, "medium": 1, "low": 2}
 
 
 class Integrity:
@@ -36,8 +37,8 @@ class Integrity:
 
     def __init__(self, accepted: Path | None, redact: Callable[[str], str], done: Callable[[], None]) -> None:
         self._examiner = Examiner(done)
-        first = FirstSight(accepted) if accepted is not None else None
-        self._withholding = Withholding(first, self._examiner, redact)
+        self.holds_without_lock = accepted is not None
+        self._withholding = Withholding(FirstSight(accepted), self._examiner, redact)
         self._accepting = Accepting(self._withholding)
         self._reported: dict[str, tuple[str, ...]] = {}
         self._signs: dict[str, tuple[Finding, ...]] = {}
@@ -50,24 +51,20 @@ class Integrity:
         """Something is held."""
         return self._withholding.looks
 
-    @property
-    def holds_without_lock(self) -> bool:
-        """What is seen first is accepted, and nothing else."""
-        return self._withholding.first is not None
-
     def follow(self, project: Project, launches: Mapping[str, str], written: Mapping[str, str]) -> None:
         """Servers are held as *project* says from now on; *written* are their identities as far as the file tells."""
         held = {
             name: Held(_launch(server, written.get(name)), on_sight=server.integrity == "first-sight")
             for name, server in project.servers.items()
-            if server.integrity != "off"
+            if self.holds_without_lock and server.integrity != "off"
         }
         self._withholding.follow(project.lock, launches, held)
         self._withholding.forget(project.servers)
 
     def told(self, line: Status, served: ServerLists | None) -> Status:
         """*line* with what is withheld of the server, and what was found in what it offers."""
-        line = replace(line, findings=self._examiner.findings().get(line.server, ()))
+        signs = sorted(self._examiner.findings().get(line.server, ()), key=lambda one: _ORDER[one.level])
+        line = replace(line, findings=tuple(signs[:_MOST_SIGNS]))
         if not (found := self._withholding.found.get(line.server)):
             return line
         accept = command(line.server, found, is_locked=self._withholding.is_locked)

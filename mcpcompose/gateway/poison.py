@@ -182,7 +182,7 @@ def _together(signs: Iterable[Finding]) -> Iterator[tuple[str, Level, str]]:
         yield "several-signs", "medium", f"several signs at once: {', '.join(low)}"
 
 
-# --- a server's lists ---------------------------------------------------------------------------------------------------
+# --- a server's lists -------------------------------------------------------------------------------------------------
 
 
 def _definitions(offered: ServerLists) -> Iterator[tuple[str, str, Any]]:

@@ -18,38 +18,57 @@ from mcpcompose.upstream.base import Level
 FEATURES: Final = {
     "hide": (
         r"\b(?:not|never|without|nor|avoid|refrain|don't|doesn't|won't|isn't|nothing|neither|no need)\b[^|]{0,45}"
-        r"\b(?:tell|telling|told|inform(?:ed|ing)?|mention(?:ed|ing)?|notif(?:y|ied|ying)|learns?|learned|reveal(?:ed|ing)?|"
-        r"disclos\w+|notic(?:e|ed|es|ing)|aware|realiz\w+|saying|bother\w*|worr(?:y|ied)|upset|alarm\w*|admit\w*|find out|finds out)\b|"
+        r"\b(?:tell|telling|told|inform(?:ed|ing)?|mention(?:ed|ing)?|notif(?:y|ied|ying)|learns?|learned|"
+        r"reveal(?:ed|ing)?|"
+        r"disclos\w+|notic(?:e|ed|es|ing)|aware|realiz\w+|saying|bother\w*|worr(?:y|ied)|upset|alarm\w*|"
+        r"admit\w*|find out|finds out)\b|"
         r"\bbetween us\b|\bas if nothing\b|\bact(?:ing)? normal(?:ly)?\b|\bbehind (?:the|his|her|their) (?:\w+ )?back\b"
     ),
     "person": r"\b(?:user|users|user's|human|humans|human's|operator|anybody|anyone|person|between us|as if nothing)\b",
     "unsaid": r"\bwithout (?:saying|telling|mentioning|informing|revealing|disclosing|notifying)\b",
     "all": (
-        r"\b(?:any|every|each|all|other|another)\b (?:other )?(?:\w+ ){0,2}(?:tools?|functions?|tool calls?|responses?|answers?|"
-        r"tasks?|requests?|repl(?:y|ies)|messages?|payments?|e-?mails?|servers?|sessions?|conversations?|turns?|calculators?)\b"
+        r"\b(?:any|every|each|all|other|another)\b (?:other )?(?:\w+ ){0,2}(?:tools?|functions?|tool calls?|"
+        r"responses?|answers?|"
+        r"tasks?|requests?|repl(?:y|ies)|messages?|payments?|e-?mails?|servers?|sessions?|conversations?|"
+        r"turns?|calculators?)\b"
     ),
-    "other tools": r"\b(?:any|every|each|all|other|another|the) (?:of the )?(?:other |another )(?:\w+ ){0,2}(?:tools?|functions?|servers?|tool calls?|calculators?)\b|\bany tool\b|\bother tools?\b|\b(?:each|every) tool call\b",
-    "must": r"\b(?:must|always|have to|has to|required|need to|needs to|obligatory|mandatory|whenever|begin|before|first|should|shall|immediately|instead|after|when|on errors?)\b",
+    "other tools": (
+        r"\b(?:any|every|each|all|other|another|the) (?:of the )?(?:other |another )(?:\w+ ){0,2}(?:tools?|"
+        r"functions?|servers?|tool calls?|calculators?)\b|\bany tool\b|\bother tools?\b|\b(?:each|"
+        r"every) tool call\b"
+    ),
+    "must": (
+        r"\b(?:must|always|have to|has to|required|need to|needs to|obligatory|mandatory|whenever|begin|"
+        r"before|first|should|shall|immediately|instead|after|when|on errors?)\b"
+    ),
     "this": r"\bthis (?:tool|function|server)\b|\bcall \w+ as well\b",
     "talk": (
-        r"\b(?:complete|entire|full|whole|verbatim|all|previous|prior|earlier|unabridged)\b[^|]{0,25}\b(?:conversation|context|messages|chat|"
-        r"transcript|dialog\w*|instructions|prompts?|history|discussion)\b|\b(?:conversation|chat|dialog\w*|messages|said)\b[^|]{0,10}"
-        r"\b(?:so far|verbatim|up to now|until now)\b|\bsystem prompt\b|\byour (?:own )?(?:instructions|system prompt|prompt|reasoning|context)\b|"
-        r"\binstructions in full\b|\b(?:last|latest|recent) (?:\w+ ){0,2}messages\b|\b(?:hidden|system|initial|secret|own) (?:system )?instructions\b|\bwhat the user (?:said|wrote|typed)\b"
+        r"\b(?:complete|entire|full|whole|verbatim|all|previous|prior|earlier|unabridged)\b[^|"
+        r"]{0,25}\b(?:conversation|context|messages|chat|"
+        r"transcript|dialog\w*|instructions|prompts?|history|discussion)\b|\b(?:conversation|chat|dialog\w*|"
+        r"messages|said)\b[^|]{0,10}"
+        r"\b(?:so far|verbatim|up to now|until now)\b|\bsystem prompt\b|\byour (?:own )?(?:instructions|"
+        r"system prompt|prompt|reasoning|context)\b|"
+        r"\binstructions in full\b|\b(?:last|latest|recent) (?:\w+ ){0,2}messages\b|\b(?:hidden|system|"
+        r"initial|secret|own) (?:system )?instructions\b|\bwhat the user (?:said|wrote|typed)\b"
     ),
     "hand": (
-        r"\b(?:send|sent|forward\w*|pass|passed|passing|hand|handed|hands|give|put|includ(?:e|ed|ing)|shar(?:e|ed|ing)|encode|encoding|"
-        r"upload\w*|report|reported|attach\w*|append\w*|copy|copied|paste\w*|post|posted|submit\w*|suppl(?:y|ied)|provide|insert\w*|needs your|mail|e-?mail|"
+        r"\b(?:send|sent|forward\w*|pass|passed|passing|hand|handed|hands|give|put|includ(?:e|ed|ing)|"
+        r"shar(?:e|ed|ing)|encode|encoding|"
+        r"upload\w*|report|reported|attach\w*|append\w*|copy|copied|paste\w*|post|posted|submit\w*|"
+        r"suppl(?:y|ied)|provide|insert\w*|needs your|mail|e-?mail|"
         r"embed\w*|weave|goes into|fill|transmit\w*|deliver\w*|gather\w*|collect|harvest\w*|dump|add)\b"
     ),
     "file": (
         r"(?:\.ssh/|\bid_(?:rsa|ed25519|dsa|ecdsa)\b|\.aws/credentials|\.kube/config|\.gnupg|\.netrc|\.npmrc|\.pypirc|"
-        r"\.git-credentials|/etc/(?:passwd|shadow)|\.cursor/|\bmcp\.json\b|claude_desktop_config|\.bash_history|wallet\.dat|"
+        r"\.git-credentials|/etc/(?:passwd|shadow)|\.cursor/|\bmcp\.json\b|claude_desktop_config|"
+        r"\.bash_history|wallet\.dat|"
         r"/proc/self/environ|\.pem\b|\.config/gh|(?:^|[\s'/(])\.env\b)"
     ),
     "secret": (
         r"\b(?:passwords?|password manager|private keys?|api keys?|access tokens?|credentials|seed phrase|ssh keys?|"
-        r"environment variables|session cookies?|secrets)\b|\b[a-z0-9]+_(?:secret|token|api_key|password|private_key)(?:_[a-z_]+)?\b|"
+        r"environment variables|session cookies?|secrets)\b|\b[a-z0-9]+_(?:secret|token|api_key|password|"
+        r"private_key)(?:_[a-z_]+)?\b|"
         r"\b(?:secret|private)_(?:access_)?key\b|://secrets?\b|"
         r"\boutput of (?:the )?(?:env|printenv|set)\b"
     ),
@@ -59,21 +78,36 @@ FEATURES: Final = {
         r"\bsubdomain\b|\b[a-z]{2}\d{2}[a-z0-9]{10,30}\b"
     ),
     "goods": (
-        r"\b(?:contents?|everything|transcripts?|conversations?|address book|mailbox|inbox|all (?:\w+ ){0,2}(?:files?|data|messages|keys|mails?|emails?|documents)|"
-        r"(?:user|person|customer)'s (?:\w+ ){0,2}(?:files?|data|messages|keys|entries|mail|mailbox|input|documents|history))\b"
+        r"\b(?:contents?|everything|transcripts?|conversations?|address book|mailbox|inbox|"
+        r"all (?:\w+ ){0,2}(?:files?|data|messages|keys|mails?|emails?|documents)|"
+        r"(?:user|person|customer)'s (?:\w+ ){0,2}(?:files?|data|messages|keys|entries|mail|mailbox|input|"
+        r"documents|history))\b"
     ),
     "drop": r"\b(?:ignore|disregard|forget|discard|abandon|set aside|overrule)\b",
-    "rules": r"\b(?:instructions?|rules|guidelines|prompts?|directives?|safety|policies)\b (?:above|before|you|that you|given|so far|of the (?:system|user))|\b(?:earlier|given|previous|other|all|system|safety|user's) (?:\w+ ){0,2}(?:instructions?|rules|guidelines|prompts?|directives?|policies)\b",
-    "free": r"\b(?:no|without|free of|lifts?|removes?) (?:any |all |the )?(?:restrictions?|limitations?|rules|filters?|safety|safeguards?|guardrails?)\b",
+    "rules": (
+        r"\b(?:instructions?|rules|guidelines|prompts?|directives?|safety|policies)\b (?:above|before|you|"
+        r"that you|given|so far|of the (?:system|user))|\b(?:earlier|given|previous|other|all|system|safety|"
+        r"user's) (?:\w+ ){0,2}(?:instructions?|rules|guidelines|prompts?|directives?|policies)\b"
+    ),
+    "free": (
+        r"\b(?:no|without|free of|lifts?|removes?) (?:any |all |the )?(?:restrictions?|limitations?|rules|"
+        r"filters?|safety|safeguards?|guardrails?)\b"
+    ),
     "model": r"\b(?:assistant|model|ai|agent|llm|you)\b",
     "bcc": r"\bbcc\b|\bblind cop(?:y|ies)\b|\bcarbon copy\b",
     "payee": r"\b(?:beneficiary|payee|iban|account|recipient|wallet|destination)\b",
     "not theirs": r"\b(?:rather than|instead of|not the one|no matter|regardless|whatever)\b",
     "early": r"\bfirst\b|\bbefore\b|\bprior to\b",
-    "worse": r"\b(?:malicious|unsafe|insecure|compromised|slow|broken|deprecated|unreliable|outdated|dangerous|wrong|inaccurate)\b",
+    "worse": (
+        r"\b(?:malicious|unsafe|insecure|compromised|slow|broken|deprecated|unreliable|outdated|dangerous|"
+        r"wrong|inaccurate)\b"
+    ),
     "others": r"\b(?:the others|other tools?|all others?|all other|any other|alternatives|competing|every other)\b",
     "best": r"\b(?:superior|better|best|preferred|instead|rather|exclusively|only)\b|\bmore \w+ than\b",
-    "destroy": r"\b(?:rm -rf|delete|drop|wipe|erase|remove|destroy|format)\b[^|]{0,30}(?:~|/|\ball\b|\bevery\b|\bdatabase|\brepositor|\bbackups?\b)",
+    "destroy": (
+        r"\b(?:rm -rf|delete|drop|wipe|erase|remove|destroy|format)\b[^|]{0,30}(?:~|/|\ball\b|\bevery\b|"
+        r"\bdatabase|\brepositor|\bbackups?\b)"
+    ),
 }
 """By name."""
 
@@ -96,7 +130,7 @@ TOGETHER: Final = (
     _together("hide + person", "secrecy", "medium", "wants to be kept from the person"),
     _together("unsaid", "secrecy", "medium", "wants to be kept from the person"),
     _together("talk + hand", "wants-conversation", "medium", "wants the conversation or the model's own instructions"),
-    _together("talk + hand + must", "wants-conversation", "high", "demands the conversation or the model's own instructions"),
+    _together("talk + hand + must", "wants-conversation", "high", "demands the conversation or its instructions"),
     _together("file + hand", "sensitive-file", "medium", "wants what is in a file with secrets"),
     _together("file + take", "sensitive-file", "medium", "wants a file with secrets to be read"),
     _together("secret + hand + place", "sends-elsewhere", "low", "speaks of secrets and an address"),
@@ -106,13 +140,13 @@ TOGETHER: Final = (
     _together("secret + take + must", "wants-secrets", "low", "speaks of collecting credentials"),
     _together("goods + hand + place", "sends-elsewhere", "medium", "wants what passes by to be sent to somebody"),
     _together("talk + place + hand", "sends-elsewhere", "high", "wants the conversation to be sent to somebody"),
-    _together("other tools + place + must", "sends-elsewhere", "high", "wants other tools to use an address of its own"),
+    _together("other tools + place + must", "sends-elsewhere", "high", "wants other tools to use its address"),
     _together("all + must + this + hand", "steers-other-tools", "medium", "wants to be part of everything"),
-    _together("other tools + must + this", "steers-other-tools", "medium", "wants to come before or instead of other tools"),
+    _together("other tools + must + this", "steers-other-tools", "medium", "wants to come before other tools"),
     _together("bcc + place", "sends-elsewhere", "high", "wants a hidden recipient"),
     _together("payee + place + not theirs", "sends-elsewhere", "high", "wants another recipient than the person says"),
     _together("all + this + early", "steers-other-tools", "medium", "wants to be part of everything"),
-    _together("other tools + destroy", "steers-other-tools", "high", "wants things destroyed while other tools are used"),
+    _together("other tools + destroy", "steers-other-tools", "high", "wants things destroyed"),
     _together("drop + rules", "overrides-instructions", "high", "wants other instructions to be ignored"),
     _together("free + model", "overrides-instructions", "medium", "says that no rules hold"),
     _together("others + worse", "claims-preference", "medium", "speaks ill of other tools"),
@@ -125,7 +159,7 @@ def _compiled() -> dict[str, Any]:
     import re2  # noqa: PLC0415  only where something is to be looked at
 
     options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
+    options.encoding = re2.Options.Encoding.LATIN1  # type: ignore[attr-defined]
     options.never_capture = True
     return {name: re2.compile(pattern.encode("latin-1"), options) for name, pattern in FEATURES.items()}
 

@@ -26,6 +26,8 @@ _CALLED: Final = frozenset({"tools/call", "prompts/get"})
 _EVERYTHING: Final = "{uri}"
 """As a template: whatever a client could name."""
 _LONGEST_TEXT: Final = 16 << 10
+_MOST_TEXT: Final = 1 << 20
+"""Characters that are kept of one server's definitions, to show what became of them; digests are kept of all."""
 UNKNOWN: Final = "is not in the lock"
 NOT_YET: Final = "is not accepted yet"
 Items = tuple[dict[str, Any], ...]
@@ -41,13 +43,21 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What was decided of *offered*, and from what."""
+class _Against:
+    """What a server is held to: what was accepted (None: nothing, and *why*), for this launch."""
 
-    offered: ServerLists | None
     entry: LockedServer | None
     launch: str
-    strict: bool
+    why: str = ""
+    is_strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was decided of *offered*."""
+
+    offered: ServerLists | None
+    against: _Against
     kept: ServerLists
 
 
@@ -55,10 +65,10 @@ class Withholding:
     """
     Filters the lists of servers; what was filtered before is not looked at again.
 
-    *first* is None where nothing is held without a lock. Texts that *redact* would change are not kept.
+    *first* has what was seen of servers without a lock. Texts that *redact* would change are not kept.
     """
 
-    def __init__(self, first: FirstSight | None, examiner: Examiner, redact: Callable[[str], str]) -> None:
+    def __init__(self, first: FirstSight, examiner: Examiner, redact: Callable[[str], str]) -> None:
         self.first, self.examiner, self._redact = first, examiner, redact
         self._lock: Lock | None = None
         self._launches: Mapping[str, str] = {}
@@ -76,7 +86,7 @@ class Withholding:
         Without one, those in *held* are held to what was seen of them first.
         """
         self._lock, self._launches = lock, launches
-        before, self._held = self._held, held if lock is None and self.first is not None else {}
+        before, self._held = self._held, held if lock is None else {}
         for name, one in self._held.items():
             known = self._known.get(name)
             if name in before and before[name].launch != one.launch and known is not None and known.offered is not None:
@@ -118,39 +128,31 @@ class Withholding:
         """Only these servers are still declared."""
         self.found = {name: found for name, found in self.found.items() if name in declared}
         self._known = {name: known for name, known in self._known.items() if name in declared}
+        self._stale = {name: offered for name, offered in self._stale.items() if name in declared}
         self.examiner.forget(declared)
 
     def _of(self, name: str, offered: ServerLists) -> ServerLists:
-        looked = self.examiner.of(name, offered)
-        if self._lock is not None:
-            entry = self._lock.servers.get(name)
-            launch, why = self._launches.get(name, ""), UNKNOWN
-        elif (held := self._held.get(name)) is None:
-            self.found.pop(name, None)
-            self._known.pop(name, None)
-            return offered
-        elif looked is None:  # meanwhile what was accepted of what it offered before
-            known = self._known.setdefault(name, _Known(None, None, held.launch, False, _nothing(offered)))  # noqa: FBT003
-            return known.kept
-        elif held.on_sight and not self._is_sight(name, held, offered):
-            return self._awaited(name, held, offered, looked)
-        else:
-            launch = held.launch
-            entry, why = self._seen(name, held, looked)
-        return self._decided(name, offered, entry, launch, why, looked)
+        looked, lock = self.examiner.of(name, offered), self._lock
+        if lock is not None:
+            against = _Against(lock.servers.get(name), self._launches.get(name, ""), UNKNOWN, lock.is_strict)
+            return self._decided(name, offered, against, looked)
+        if (held := self._held.get(name)) is not None:
+            return self._as_seen(name, held, offered, looked)
+        self.found.pop(name, None)
+        self._known.pop(name, None)
+        return offered
 
-    def _decided(
-        self, name: str, offered: ServerLists, entry: LockedServer | None, launch: str, why: str, looked: Looked | None
-    ) -> ServerLists:
-        strict = self._lock is not None and self._lock.is_strict
+    def _decided(self, name: str, offered: ServerLists, against: _Against, looked: Looked | None) -> ServerLists:
         known = self._known.get(name)
-        if known is not None and known.offered is offered:
-            if (known.entry, known.launch, known.strict) == (entry, launch, strict) and entry is not None:
-                return known.kept
+        if known is not None and known.offered is offered and known.against == against and against.entry is not None:
+            return known.kept
         digest_of = looked.digest_of if looked is not None else digest
-        found = tuple(_with_reason(one, looked) for one in withheld(offered, entry, launch, digest_of, why))
-        kept = _nothing(offered) if strict and found else _kept(offered, entry, found, digest_of)
-        self._known[name] = _Known(offered, entry, launch, strict, kept)
+        entry = against.entry
+        found = tuple(
+            _with_reason(one, looked) for one in withheld(offered, entry, against.launch, digest_of, against.why)
+        )
+        kept = _nothing(offered) if against.is_strict and found else _kept(offered, entry, found, digest_of)
+        self._known[name] = _Known(offered, against, kept)
         self.found[name] = found
         if not found:
             del self.found[name]
@@ -158,9 +160,21 @@ class Withholding:
 
     # --- without a lock ---------------------------------------------------------------------------------------------
 
+    def _as_seen(self, name: str, held: Held, offered: ServerLists, looked: Looked | None) -> ServerLists:
+        before = self.first.of(name)
+        if before is not None and before.held.launch != held.launch:
+            before = None
+        if before is not None and (looked is not None or offered.is_remembered):
+            return self._decided(name, offered, _Against(before.held, held.launch), looked)
+        if looked is None:  # meanwhile what was accepted of what it offered before
+            return self._known.setdefault(name, _Known(None, _Against(None, held.launch), _nothing(offered))).kept
+        if held.on_sight and not self._is_sight(name, held, offered):
+            return self._awaited(name, held, offered, looked)
+        entry, why = self._seen(name, held, looked)
+        return self._decided(name, offered, _Against(entry, held.launch, why), looked)
+
     def _is_sight(self, name: str, held: Held, offered: ServerLists) -> bool:
         """Whether it is known, or this is what it says itself since it is launched like this."""
-        assert self.first is not None
         before, stale = self.first.of(name), self._stale.get(name)
         if self.first.broken is not None or (before is not None and before.held.launch == held.launch):
             return True
@@ -168,31 +182,30 @@ class Withholding:
 
     def _awaited(self, name: str, held: Held, offered: ServerLists, looked: Looked) -> ServerLists:
         """Until it says itself what it offers: what of the lists of before was accepted in just that form."""
-        assert self.first is not None
         before = self.first.of(name)
         entry = before.held if before is not None else None
         found = withheld(offered, entry, entry.launch if entry is not None else "", looked.digest_of)
         kept = _kept(offered, entry, tuple(found), looked.digest_of)
         known = self._known.get(name)
         if known is None or known.offered is not offered or known.kept != kept:
-            self._known[name] = known = _Known(offered, entry, held.launch, False, kept)  # noqa: FBT003
+            self._known[name] = known = _Known(offered, _Against(entry, held.launch), kept)
         self.found.pop(name, None)
         return known.kept
 
     def _seen(self, name: str, held: Held, looked: Looked) -> tuple[LockedServer | None, str]:
         """What was accepted of it, now if it is seen for the first time; else None and why nothing was."""
-        assert self.first is not None
         before = self.first.of(name)
         if self.first.broken is not None:
             return None, f"what was accepted cannot be read: {self.first.broken}"
         if before is not None and before.held.launch == held.launch:
-            return before.held, ""
+            return before.held, ""  # kept just now
         if not held.on_sight:
             return None, NOT_YET
         try:
             self.first.keep(name, self.as_offered(held, looked, before))
         except McpComposeError as error:
             return None, error.message
+        self._stale.pop(name, None)
         return self._seen(name, held, looked)
 
     def as_offered(self, held: Held, looked: Looked, before: Seen | None, *, everything: bool = False) -> Seen:
@@ -200,23 +213,24 @@ class Withholding:
         offered, known = looked.offered, before.held if before is not None else None
         digests: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
         texts: dict[str, dict[str, str]] = {}
+        room = _MOST_TEXT
         for kind, name, item in definitions(offered):
             found = looked.digest_of(item)
             accepted_before = known is not None and _accepted(known, kind, name) == found
             if not (everything or accepted_before or level_of(looked.of(kind, name)) != "high"):
                 continue
             if kind == "instructions" or digests[kind].setdefault(name, found) == found:
-                self.note(texts, kind, name, item)
+                text = texts.setdefault(kind, {})[name] = self.text_of(item, room)
+                room -= len(text)
         said = offered.instructions if "" in texts.get("instructions", {}) else None
         whole = {f"{kind}s": digests[kind] for kind in KINDS}
         instructions = looked.digest_of(said) if said is not None else None
         return Seen(locked_server(launch=held.launch, instructions=instructions, **whole), _shown(texts))
 
-    def note(self, texts: dict[str, dict[str, str]], kind: str, name: str, item: Any) -> None:
-        """Keep the text of a definition, or, of one with a secret value or a very long one, only that it was there."""
+    def text_of(self, item: Any, room: int = _MOST_TEXT) -> str:
+        """The text of a definition that is to be kept; empty for one with a secret value, or a very long one."""
         text = canonical(item)
-        fits = len(text) <= _LONGEST_TEXT and self._redact(text) == text
-        texts.setdefault(kind, {})[name] = text if fits else ""
+        return text if len(text) <= min(_LONGEST_TEXT, room) and self._redact(text) == text else ""
 
 
 def summed(found: tuple[Withheld, ...], command: str) -> str:

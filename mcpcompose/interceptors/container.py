@@ -39,7 +39,8 @@ class Container(Outside):
         super().__init__(spec, around)
         if around.containers is None or around.project.engine == "process":
             raise InterceptorFailed(
-                f"`image: {spec.image}` needs a container engine", hint="use `--engine docker`, or `run` for a program of the host"
+                f"`image: {spec.image}` needs a container engine",
+                hint="use `--engine docker`, or `run` for a program of the host",
             )
         refuse_secrets("command", spec.command or ())
         self._containers: Containers = around.containers

@@ -264,6 +264,22 @@ def _is_block(block: object) -> bool:
     return isinstance(block, dict) and isinstance(block.get("type"), str)
 
 
+def refuse_ambiguous(raw: bytes | None) -> None:
+    """
+    Raise `InterceptorFailed` when an object of *raw* has two members of one name: who is asked would see one of them,
+    and the client perhaps the other.
+    """
+    try:
+        json.loads(raw or b"null", object_pairs_hook=_members)
+    except (ValueError, RecursionError) as error:
+        raise InterceptorFailed(f"the server's answer cannot be judged: {str(error)[:_SHOWN]}") from None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) != len({name for name, _ in pairs}):
+        raise ValueError("an object has two members of one name")
+
+
 def one_line(raw: bytes) -> bytes:
     """JSON without line breaks: between its tokens they are white space, and within them there are none."""
     return raw.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in raw or b"\r" in raw else raw

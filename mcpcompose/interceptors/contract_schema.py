@@ -44,4 +44,6 @@ def _texts() -> dict[tuple[str, str], str]:
             match member, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                     found[node.name, name] = inspect.cleandoc(text)
+                case _:
+                    pass
     return found

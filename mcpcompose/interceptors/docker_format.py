@@ -2,9 +2,9 @@
 The payloads and replies of Docker's MCP gateway, so that interceptors written for it run unchanged.
 
 Its releases and its documentation differ in what they send, so ours is all of them in one: before a call
-`{"method", "params"}` and the older `Params`, after it the tool's result with `request` and `response` beside
-its members. Nothing as a reply lets the call through; anything else is a tool's result in the place of the server's. Where
-Docker's gateway fails open (a webhook that answers 500 with nothing), this does not: what failed never gets here.
+`{"method", "params"}` and the older `Params`, after it the tool's result with `request` and `response` beside its
+members. Nothing as a reply lets the call through; anything else is a tool's result in the place of the server's.
+Where Docker's gateway fails open (a webhook that answers 500 with nothing), this does not: that never gets here.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from mcpcompose.errors import McpComposeError
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from cel import Program
+
 LONGEST: Final = 4_096
 MOST_STEPS: Final = 100_000
 """Values that are looked at, counted as often as `all` in `all` looks at them."""
@@ -47,7 +49,7 @@ class Expression:
             raise ExpressionError(f"an expression has at most {LONGEST} characters")
         self.text = text
         try:
-            self._program = _cel().compile(text)
+            self._program: Program = _cel().compile(text)
         except ValueError as error:
             raise ExpressionError(f"`{text}` cannot be read: {_said(error)}") from error
         bound = _MACRO.findall(text)

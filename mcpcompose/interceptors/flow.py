@@ -71,8 +71,8 @@ class Flow(Quiet):
         name, what = f"{'+'.join(rule.after)}-to-{rule.to}", _what(exchange)
         refusal = self._message or (
             f"this session has read {read}, so {what}, where others can read what is written, is closed (`{rule.to}`). "
-            f"Tell the person what you wanted to do; a new session begins with `mcp-compose session reset "
-            f"{exchange.client}`"
+            f"Tell the person what you wanted to do; a new session begins with "
+            f"`{exchange.session.reset_command}`"
         )
         if not self._asks:
             return Refuse(refusal, name)

@@ -53,7 +53,8 @@ class HostProcesses:
             child = await asyncio.to_thread(spawn, argv, environment, str(self._folder), None)
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or "it cannot be run"
-            raise InterceptorFailed(f"`{argv[0]}` cannot be started: {why}") from None
+            where = "" if self._folder.is_dir() else f" (the folder `{self._folder}` is not there)"
+            raise InterceptorFailed(f"`{argv[0]}` cannot be started: {why}{where}") from None
         process = HostProcess(child, mark, self._strays)
         try:
             await process.connect(self._log())

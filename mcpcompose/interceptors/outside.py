@@ -6,9 +6,10 @@ Notifications are not told: nothing waits for an answer about them.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -19,6 +20,9 @@ from mcpcompose.spec.interceptor import Interceptor as Spec
 from mcpcompose.spec.template import secret_names
 
 _NOTIFICATIONS: Final = "notifications/"
+_SMALL: Final = 32 << 10
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Outside(Quiet):
@@ -53,20 +57,32 @@ class Outside(Quiet):
     def _asked(self, exchange: Exchange, phase: Phase) -> Any:
         if exchange.method.startswith(_NOTIFICATIONS) or (self.docker and not docker_format.asks(exchange)):
             return None
-        id_ = str(next(self._numbers))
-        payload = docker_format.question(exchange, phase) if self.docker else contract.question(exchange, phase, id_)
-        return self._decided(exchange, phase, payload, id_)
+        return self._decided(exchange, phase, str(next(self._numbers)))
 
-    async def _decided(self, exchange: Exchange, phase: Phase, payload: bytes, id_: str) -> Decision | None:
+    async def _decided(self, exchange: Exchange, phase: Phase, id_: str) -> Decision | None:
+        came = exchange.result if exchange.result is not None else exchange.error or b""
+        payload = await _beside(len(came) if phase == AFTER else 0, self._question, exchange, phase, id_)
         raw = await self.ask(payload, id_)
         if len(raw) > self.spec.output:
             raise too_much(self.spec.output)
         if self.docker:
-            return docker_format.answer(raw, exchange, phase)
-        answered = contract.read(raw)
+            return await _beside(len(raw), docker_format.answer, raw, exchange, phase)
+        answered = await _beside(len(raw), contract.read, raw)
         if answered.id not in {None, id_}:
             raise InterceptorFailed("it answered another question: the `id` is not the one it was asked with")
         return contract.decision(answered, exchange, phase)
+
+    def _question(self, exchange: Exchange, phase: Phase, id_: str) -> bytes:
+        if phase == AFTER:
+            contract.refuse_ambiguous(exchange.result if exchange.result is not None else exchange.error)
+        return docker_format.question(exchange, phase) if self.docker else contract.question(exchange, phase, id_)
+
+
+async def _beside(size: int, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """*work*, in a thread when it is about so much that everybody else would have to wait."""
+    if size > _SMALL:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    return work(*args, **kwargs)
 
 
 def too_much(limit: int) -> InterceptorFailed:

@@ -17,9 +17,10 @@ END: Final = "|"
 """Between sentences, in the plain form; no rule reaches over it."""
 _DEEPEST: Final = 40
 _PAIRS: Final = (
-    "аa еe ёe оo рp сc уy хx ѕs іi їi јj ԁd ԛq ԝw һh ӏl вb кk мm нh тt гr "
-    "αa βb εe ικi νv οo ρp τt υu χx κk ηn ιi "
-    "հh ոn սu օo ցg զq ɡg ıi ⅼl ɑa ʏy"
+    "\u0430a \u0435e \u0451e \u043eo \u0440p \u0441c \u0443y \u0445x \u0455s \u0456i \u0457i \u0458j "
+    "\u0501d \u051bq \u051dw \u04bbh \u04cfl \u0432b \u043ak \u043cm \u043dh \u0442t \u0433r \u03b1a "
+    "\u03b2b \u03b5e \u03b9\u03bai \u03bdv \u03bfo \u03c1p \u03c4t \u03c5u \u03c7x \u03bak \u03b7n "
+    "\u03b9i \u0570h \u0578n \u057du \u0585o \u0581g \u0566q \u0261g \u0131i \u217cl \u0251a \u028fy"
 )
 _LOOK_ALIKE: Final = {ord(pair[0]): pair[-1] for pair in _PAIRS.split()}
 """Letters of other scripts that look like Latin ones, lower case."""
@@ -55,14 +56,76 @@ def pieces(item: Any, place: str = "", depth: int = 0) -> Iterator[Piece]:
 
 
 _KNOWN: Final = frozenset(
-    """
-    name title description inputSchema outputSchema annotations type properties required items enum default examples
-    const format pattern minimum maximum minLength maxLength minItems maxItems additionalProperties anyOf oneOf allOf
-    not $schema $ref $defs definitions readOnlyHint destructiveHint idempotentHint openWorldHint uniqueItems nullable
-    exclusiveMinimum exclusiveMaximum propertyNames patternProperties minProperties maxProperties multipleOf
-    arguments uri uriTemplate mimeType _meta icons src sizes theme execution taskSupport size contentMediaType
-    contentEncoding deprecated readOnly writeOnly $id $comment if then else prefixItems dependentRequired
-    """.split()
+    [
+        "name",
+        "title",
+        "description",
+        "inputSchema",
+        "outputSchema",
+        "annotations",
+        "type",
+        "properties",
+        "required",
+        "items",
+        "enum",
+        "default",
+        "examples",
+        "const",
+        "format",
+        "pattern",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "additionalProperties",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "not",
+        "$schema",
+        "$ref",
+        "$defs",
+        "definitions",
+        "readOnlyHint",
+        "destructiveHint",
+        "idempotentHint",
+        "openWorldHint",
+        "uniqueItems",
+        "nullable",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "propertyNames",
+        "patternProperties",
+        "minProperties",
+        "maxProperties",
+        "multipleOf",
+        "arguments",
+        "uri",
+        "uriTemplate",
+        "mimeType",
+        "_meta",
+        "icons",
+        "src",
+        "sizes",
+        "theme",
+        "execution",
+        "taskSupport",
+        "size",
+        "contentMediaType",
+        "contentEncoding",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "$id",
+        "$comment",
+        "if",
+        "then",
+        "else",
+        "prefixItems",
+        "dependentRequired",
+    ]
 )
 
 
@@ -73,7 +136,7 @@ def plain(text: str) -> str:
     What is invisible or only decoration (`*`, a backtick) is not there.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().translate(_LOOK_ALIKE)
-    seen = "".join(c for c in folded if c.isspace() or (c not in "*`#>\"|" and unicodedata.category(c) != "Cf"))
+    seen = "".join(c for c in folded if c.isspace() or (c not in '*`#>"|' and unicodedata.category(c) != "Cf"))
     seen = seen.replace("\u2019", "'").replace("\u2018", "'")
     seen = seen.encode("ascii", "replace").decode()
     words: list[str] = []

@@ -8,7 +8,7 @@ from typing import Final, cast
 from mcpcompose.interceptors.base import Around, Interceptor, Make
 from mcpcompose.spec.interceptor import Interceptor as Spec
 
-_MAKERS: Final = {
+MAKERS: Final = {
     "secret-scan": "mcpcompose.interceptors.secret_scan:SecretScan",
     "session-pin": "mcpcompose.interceptors.session_pin:SessionPin",
     "flow": "mcpcompose.interceptors.flow:Flow",
@@ -25,10 +25,11 @@ _MAKERS: Final = {
     "url": "mcpcompose.interceptors.webhook:Webhook",
     "image": "mcpcompose.interceptors.container:Container",
 }
+"""By kind or built-in, the module and the class."""
 
 
 def make(spec: Spec, around: Around) -> Interceptor:
     """The interceptor that *spec* describes. Raises `McpComposeError` for what cannot be made of it."""
-    module, _, name = _MAKERS[spec.use or spec.kind].partition(":")
-    maker = cast(Make, getattr(import_module(module), name))
+    module, _, name = MAKERS[spec.use or spec.kind].partition(":")
+    maker = cast("Make", getattr(import_module(module), name))
     return maker(spec, around)

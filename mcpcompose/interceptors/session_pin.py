@@ -66,7 +66,7 @@ class SessionPin(Quiet):
         bound, other, what = self._said(pinned), self._said(wanted), _what(exchange)
         refusal = self._message or (
             f"this session is bound to `{bound}`, so {what} on `{other}` is refused. Go on with `{bound}` only; for "
-            f"anything else the person has to end this session (`mcp-compose session reset {exchange.client}`)"
+            f"anything else the person has to end this session (`{exchange.session.reset_command}`)"
         )
         if self._asks:
             question = f"This session works on `{bound}`. May {what} be used on `{other}`, this once?"

@@ -51,6 +51,11 @@ class GovernedSession:
         self._changed = changed
         self._others = others
 
+    @property
+    def reset_command(self) -> str:
+        """What a person runs to end it."""
+        return f"mcp-compose session reset {self.client.strip('()')}"
+
     def label(self, label: str, source: str) -> None:
         """It has read something with *label* from *source*."""
         if label not in self.labels:

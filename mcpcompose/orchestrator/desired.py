@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from mcpcompose.engine.base import (
     BuiltImage,
+    Egress,
     Hardening,
     HostCommand,
     Http,
@@ -37,9 +38,11 @@ from mcpcompose.spec.health import HealthCheck
 from mcpcompose.spec.identity import HASH_LABEL, Owner, instance_name, network_name, volume_name
 from mcpcompose.spec.lockfile import LockedImage, LockedPackage
 from mcpcompose.spec.project import Project
-from mcpcompose.spec.server import Server, Volume
+from mcpcompose.spec.server import NetworkAllow, Server, Volume
 
 _OWN_LABELS: Final = "io.mcpcompose."
+_OWN: Final = frozenset({"isolated", "open", "allow"})
+"""Kinds of `network` that are a network of the server's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def desired(
     launched = project.launched
     bare = {spec.server: spec for spec in bare_instances(project, owner, digests or {})}
     networks = tuple(_networks(project, owner))
-    kinds = {network.server: (network.internal, prefix_for(network.instances)) for network in networks}
+    kinds = {network.server: _kind(network) for network in networks}
     instances = tuple(
         _labelled(spec, kinds.get(name, (False, PREFIX)), (keyed or {}).get(name, ("", "")))
         for name, spec in bare.items()
@@ -140,7 +143,13 @@ def _instance(project: Project, owner: Owner, name: str, server: Server, digest:
     )
 
 
-def _labelled(spec: InstanceSpec, network: tuple[bool, int], keyed: tuple[str, str]) -> InstanceSpec:
+def _kind(network: NetworkSpec) -> tuple[object, ...]:
+    """What of a network makes the instances on it others."""
+    kind = (network.internal, prefix_for(network.instances))
+    return kind if network.egress is None else (*kind, *network.egress.allow, network.egress.image, network.egress.port)
+
+
+def _labelled(spec: InstanceSpec, network: tuple[object, ...], keyed: tuple[str, str]) -> InstanceSpec:
     label = (HASH_LABEL, config_hash(spec, network=network, keyed=keyed))
     return replace(spec, labels=tuple(sorted((*spec.labels, label))))
 
@@ -210,12 +219,14 @@ def _network(project: Project, name: str, server: Server) -> str:
     if project.engine == "process" or server.process is not None:
         return "none"
     kind = _network_kind(server)
-    return network_name(project.name, name) if kind in {"isolated", "open"} else kind
+    return network_name(project.name, name) if kind in _OWN else kind
 
 
 def _network_kind(server: Server) -> str:
     if isinstance(server.network, str):
         return server.network
+    if server.network is not None:
+        return "allow"
     return "isolated" if server.http else "none"
 
 
@@ -224,12 +235,18 @@ def _networks(project: Project, owner: Owner) -> Iterator[NetworkSpec]:
         return
     for name, server in project.launched.items():
         kind = "none" if server.process is not None else _network_kind(server)
-        if kind in {"isolated", "open"}:
+        if kind in _OWN:
             labels = tuple(sorted(owner.labels(name).items()))
             # Twice, for those that are still going: each has an address of its own.
             instances = 1 if server.scope == "shared" else 1 + 2 * server.instances.limit
             own = network_name(project.name, name)
-            yield NetworkSpec(own, name, labels, internal=kind == "isolated", instances=instances)
+            egress = None
+            if isinstance(server.network, NetworkAllow):
+                port = server.http.port if server.http else None
+                egress = Egress(tuple(sorted(server.network.allow)), project.runners.pypi, port)
+                instances += 1  # the way out has an address, too
+            internal = kind != "open"
+            yield NetworkSpec(own, name, labels, internal=internal, instances=instances, egress=egress)
 
 
 def _volumes(project: Project, owner: Owner) -> tuple[VolumeSpec, ...]:

@@ -30,7 +30,7 @@ from mcpcompose.spec.secret import (
     FileSource,
     PodmanSource,
 )
-from mcpcompose.spec.server import Server
+from mcpcompose.spec.server import NetworkAllow, Server
 from mcpcompose.spec.template import TemplateError, expand, references, secret_names, variable_names
 
 Resolve = Callable[[Path], Path]
@@ -202,11 +202,22 @@ def _widening(project: Project, name: str, server: Server, resolve: Resolve) -> 
         path = resolve(project.directory / file)
         if not _inside(path, resolve(project.directory)):
             yield form("environment file", name, [f"reads {path}"])
-    if project.engine != "process" and server.network in {"open", "host"}:
-        what = "the host's network" if server.network == "host" else "a network with a way out"
-        lines = [f"gets {what} (`network: {server.network}`)", *_runs(server)]
+    if project.engine != "process" and (gets := _network_text(server)) is not None:
+        lines = [f"gets {gets}", *_runs(server)]
+        if isinstance(server.network, NetworkAllow):
+            lines.append(f"through a program of mcp-compose on image {project.runners.pypi}")
         volumes = [[volume.source, volume.target] for volume in server.volumes]
         yield form("network", name, [*lines, *_could_leave(project, name, server)], volumes or None)
+
+
+def _network_text(server: Server) -> str | None:
+    """The network of a server that is more than its own, in words."""
+    if isinstance(server.network, NetworkAllow):
+        return f"a way out to {', '.join(sorted(server.network.allow))} (`network: {{allow: …}}`)"
+    if server.network not in {"open", "host"}:
+        return None
+    what = "the host's network" if server.network == "host" else "a network with a way out"
+    return f"{what} (`network: {server.network}`)"
 
 
 def _could_leave(project: Project, name: str, server: Server) -> Iterator[str]:
@@ -281,6 +292,7 @@ def details(project: Project, template: str) -> str:
 
 
 def made_of(project: Project, names: Iterable[str]) -> str:
+    """Which other variables those of *names* are made of that `.env` makes."""
     made = project.provenance.made_of
     lines = [f"{name} is made of {', '.join(made[name])}" for name in sorted(names) if name in made]
     return f" ({'; '.join(lines)})" if lines else ""
@@ -339,6 +351,8 @@ def source_of(server: Server) -> str:
 
 
 def expanded(text: str, variables: Mapping[str, str]) -> str:
+    """*text* with its variables, its secrets as references."""
+
     def hidden(name: str) -> str:
         return f"${{secret:{name}}}"
 
@@ -349,6 +363,7 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
 
 
 def argv_text(words: Iterable[str]) -> str:
+    """A command line on one line, in ASCII."""
     return json.dumps(list(words), ensure_ascii=True)
 
 

@@ -21,6 +21,8 @@ from mcpcompose.spec.interceptor import Interceptor
 from mcpcompose.spec.project import Project
 
 LOOSER: Final = "looser interceptors"
+_RELAXING: Final = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
+"""What `annotate` may say of a tool for other interceptors to let it pass."""
 
 
 def governed_rules(project: Project) -> dict[str, Any]:
@@ -83,6 +85,11 @@ def _interceptors(
         else:
             label = one.label if one is not None else str(written[index].get("name", "interceptor"))
             yield _looser(label, ["is gone", json.dumps(written[index], sort_keys=True)], written[index])
+    for at, one in enumerate(now if old else ()):
+        said = sorted(hint for hint, value in one.annotations.items() if _RELAXING.get(hint) is value)
+        if said and at not in places.values():
+            lines = [f"gives tools {', '.join(said)}, which rules may go by", _shown(one)]
+            yield _looser(one.label, lines, _written(one))
     kept = [(places[index], one) for index, one in enumerate(old) if one is not None and index in places]
     for (at, one), (next_at, other) in pairwise(kept):
         if at > next_at:

@@ -17,7 +17,7 @@ PARTS: Final = ("image", "command", "environment", "secret", "mounts", "network"
 """What can differ, in the order of the label; each is also the word of its cause."""
 
 
-def config_hash(spec: InstanceSpec, *, network: tuple[bool, int], keyed: tuple[str, str]) -> str:
+def config_hash(spec: InstanceSpec, *, network: tuple[object, ...], keyed: tuple[str, str]) -> str:
     """
     The label's text for *spec*, whose own labels must not hold it yet.
 

@@ -21,8 +21,8 @@ _INTEGRITY: Final = ("off", "first-sight", "accept")
 """From loose to strict."""
 Baseline = Mapping[str, Any]
 """
-JSON: `servers` (allow, deny, source, integrity), `profiles` (servers, tools; null: everything), `clients` (profile), `auth`,
-`policy`, `governed` (interceptors, session, audit), `lock`.
+JSON: `servers` (allow, deny, source, integrity), `profiles` (servers, tools; null: everything), `clients` (profile),
+`auth`, `policy`, `governed` (interceptors, session, audit), `lock`.
 """
 
 

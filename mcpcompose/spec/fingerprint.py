@@ -30,7 +30,7 @@ def fingerprint(server: Server, *, image: str | None = None) -> str:
         "headers": sorted(server.headers),
         "secrets": sorted(use.target or use.source for use in server.secrets if not use.env),
         "mounts": sorted((v.type, v.source, v.target, v.read_only) for v in server.volumes),
-        "network": server.network if server.network is None or isinstance(server.network, str) else "allow",
+        "network": server.network if server.network is None or isinstance(server.network, str) else sorted(server.network.allow),
         "http": server.http.model_dump(mode="json") if server.http else None,
         "user": server.user,
         "working_dir": server.working_dir,

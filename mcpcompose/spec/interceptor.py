@@ -14,8 +14,17 @@ from mcpcompose.spec.written import Items, OneOrMany, Text, Words
 
 BuiltIn = Annotated[
     Literal[
-        "secret-scan", "session-pin", "flow", "rules", "rate-limit", "size-limit", "approve", "sanitize", "annotate",
-        "check-arguments", "injection-scan",
+        "secret-scan",
+        "session-pin",
+        "flow",
+        "rules",
+        "rate-limit",
+        "size-limit",
+        "approve",
+        "sanitize",
+        "annotate",
+        "check-arguments",
+        "injection-scan",
     ],
     Explained(
         "Finds secrets in arguments and results.",
@@ -53,6 +62,7 @@ Hidden = Annotated[
         "Comments and elements that are not shown.",
     ),
 ]
+Rate = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}\s*/\s*([1-9][0-9]{0,5}\s*)?(second|minute|hour|day)s?$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
@@ -68,9 +78,9 @@ class Match(Model):
     client: OneOrMany = ()
     """Clients of the file; who has no token of its own counts as every client."""
     methods: OneOrMany = ()
-    """Globs of methods such as `tools/call`, `resources/*`, `elicitation/create`; default: all of servers and clients."""
+    """Globs of methods such as `tools/call`, `resources/*`, `elicitation/create`; default: all, in both directions."""
     annotations: Names[Flag] = Field(default_factory=dict)
-    """Hints a tool must have, such as `destructiveHint: true`; a hint that a tool does not give counts as its default."""
+    """Hints a tool must have, such as `destructiveHint: true`; one that it does not give counts as its default."""
 
 
 class Rule(Model):
@@ -193,8 +203,11 @@ class Interceptor(Model):
         ]
         | None
     ) = None
-    """What a built-in does with what it finds: secret-scan redact, block, warn; flow, session-pin, rate-limit block, ask;
-    size-limit block, truncate; sanitize redact, block, warn. Default: the first of each."""
+    """
+    What a built-in does with what it finds: `secret-scan` and `sanitize` redact, block or warn; `session-pin`, `flow`
+    and `rate-limit` block or ask; `size-limit` block or truncate; `check-arguments` and `injection-scan` block or warn.
+    Default: the first of each.
+    """
     allow: Annotated[tuple[Excepted, ...], Field(max_length=1000)] = ()
     """`secret-scan`: findings that are no secrets."""
     entropy: Flag = True
@@ -211,7 +224,7 @@ class Interceptor(Model):
     """`flow`: what may not follow; default: `public` after `private`, and `public` after `untrusted`."""
     rules: Annotated[tuple[Rule, ...], Field(max_length=1000)] = ()
     """`rules`: in order; the first that decides, decides."""
-    limit: Annotated[str, StringConstraints(pattern=r"^\d{1,9}\s*/\s*([1-9]\d{0,5}\s*)?(second|minute|hour|day)s?$")] | None = None
+    limit: Rate | None = None
     """`rate-limit`: how many requests in what time, such as `30/minute`."""
     per: Annotated[
         Literal["session", "server", "tool", "project"],
@@ -262,7 +275,10 @@ class Session(Model):
     """The governed session of a client: what it has read, and what it is pinned to."""
 
     idle: Annotated[Duration, Field(ge=60)] = 1800.0
-    """How long a client has to be silent for its session to end, a minute at least; `mcp-compose session reset CLIENT` ends it at once."""
+    """
+    How long a client has to be silent for its session to end, a minute at least; `mcp-compose session reset CLIENT`
+    ends it at once.
+    """
 
 
 class Audit(Model):

@@ -121,7 +121,7 @@ class ComposeFile(Model):
     policy: Policy | None = None
     """What this project accepts at all; policies of several files all hold, and none can be loosened by another."""
     interceptors: Annotated[tuple[Interceptor, ...], Field(max_length=256)] = ()
-    """Code around requests: before a call from top to bottom, after it from bottom to top; those of includes outermost."""
+    """Code around requests: before a call from top to bottom, after it back; those of includes are outermost."""
     session: Session = Session()
     """How long what a client has read, and is pinned to, is remembered."""
     audit: Audit = Audit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from mcpcompose.spec.base import Model, Names
 from mcpcompose.spec.health import HealthCheck
@@ -45,11 +45,34 @@ class TransportHttp(Model):
     """Speak streamable HTTP to the server, at this port and path."""
 
 
-class NetworkAllow(Model):
-    """An egress allow-list (not supported yet)."""
+Destination = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*:[1-9][0-9]{0,4}$",
+        to_lower=True,
+        max_length=260,
+    ),
+]
+"""`host:port` or `*.domain:port`; names, no addresses."""
 
-    allow: tuple[str, ...]
-    """Destinations as `host:port`."""
+
+class NetworkAllow(Model):
+    """A network whose only ways out are the destinations named here; needs a person's approval."""
+
+    allow: Annotated[tuple[Destination, ...], Field(min_length=1, max_length=256)]
+    """Destinations as `host:port` or `*.domain:port`, such as `api.github.com:443`; names, no addresses."""
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> NetworkAllow:
+        for one in self.allow:
+            host, _, port = one.rpartition(":")
+            if int(port) > 65535:  # noqa: PLR2004
+                raise ValueError(f"`{one}`: there is no such port")
+            if port == "53":
+                raise ValueError(f"`{one}`: names are looked up for the server, it has no DNS of its own")
+            if host.rpartition(".")[2].isdigit():
+                raise ValueError(f"`{one}` is an address; allow names, which are looked up outside of the server")
+        return self
 
 
 class Volume(Model):
@@ -203,7 +226,7 @@ class Server(Model):
     """The secrets it gets, and no others."""
 
     network: NetworkWord | NetworkAllow | None = None
-    """`none` (default for stdio), `isolated` (default for http: no way out), `open`, or `host` (needs `unsafe`)."""
+    """`none` (default for stdio), `isolated` (default for http), `{allow: [host:port]}`, `open`, or `host`."""
     volumes: tuple[VolumeItem, ...] = ()
     """Bind mounts and named volumes, as in Compose; `down -v` removes named volumes."""
     tmpfs: OneOrMany = ("/tmp",)  # noqa: S108  a path inside the container
@@ -285,7 +308,7 @@ class Server(Model):
     integrity: Annotated[
         Literal["first-sight", "accept", "off"],
         Explained(
-            "What it offers when it is first seen is accepted, unless it is plainly poisoned; changed or new is withheld.",
+            "What it offers when first seen is accepted, unless plainly poisoned; changed or new is withheld.",
             "Nothing of it is served before a person accepted it on this machine.",
             "Whatever it offers is served.",
         ),

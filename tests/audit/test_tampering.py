@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.audit import Shelf, begin, call
+from mcpcompose.audit.entries import Filter, entries, newest
 from mcpcompose.audit.record import Link
 from mcpcompose.audit.verify import verify
 
@@ -260,3 +261,59 @@ def test_other_files_in_the_folder_are_left_alone(shelf: Shelf) -> None:
     written(shelf)
     assert verify(shelf.folder).problems == []
     assert (shelf.folder / "audit-notes.jsonl").read_text() == "mine"
+
+
+def forged(seq: object, **members: object) -> bytes:
+    """A line that has a hash, and is otherwise whatever somebody thought of."""
+    body = json.dumps({"seq": seq, **members}, separators=(",", ":"))
+    return body[:-1].encode() + b',"hash":"' + b"0" * 64 + b'"}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        forged(5),
+        forged(5, event=7, id=[], prev=3),
+        forged(-1, event="begin"),
+        forged(True, event="begin"),
+        forged(10**40, event="file", oldest=10**40, prev="x"),
+        forged(5, event="torn", bytes="x", sha256=None),
+        forged(5, event="gap"),
+        forged("5", event="end"),
+        forged(None),
+        b"[" * 100_000 + b"\n",
+        b"{}\n",
+        b"\xff" * 100 + b"\n",
+    ],
+)
+def test_forged_lines_are_told_and_crash_nobody(shelf: Shelf, line: bytes) -> None:
+    written(shelf)
+    shelf.rewrite(lambda lines: lines.insert(6, line))
+    assert verify(shelf.folder).problems
+    assert len(list(entries(shelf.folder, Filter(interceptor="*")))) == 0
+    assert len(newest(shelf.folder, Filter(), 100)) >= 9
+
+    shelf.rewrite(lambda lines: lines.append(lines.pop(6)))
+    written(shelf, 1)
+    found = verify(shelf.folder)
+    assert found.problems or found.notes
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"x",
+        b"\xff" * 86,
+        b"9" * 5000,
+        b"-5 " + b"0" * 64,
+        b"9" * 20 + b" " + b"0" * 64,
+        b"0" * 20 + b" " + b"0" * 64,
+    ],
+)
+def test_a_broken_head_is_told_and_does_not_stop_the_log(shelf: Shelf, head: bytes) -> None:
+    written(shelf)
+    (shelf.folder / "head").write_bytes(head)
+    written(shelf)
+    assert verify(shelf.folder).last is not None
+    assert (shelf.folder / "head").stat().st_size == 86

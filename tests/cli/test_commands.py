@@ -14,7 +14,7 @@ from mcpcompose.cli.printable import json_safe, printable
 
 COMMANDS = (
     *("init", "config", "plan", "up", "down", "ls", "ps", "logs", "start", "stop", "restart", "pull", "build"),
-    *("import", "trust", "tools", "client", "profile", "run", "gateway", "version", "completion"),
+    *("import", "trust", "tools", "client", "profile", "session", "run", "gateway", "version", "completion"),
 )
 
 
@@ -22,9 +22,10 @@ def test_help_teaches_every_command_with_examples(desk: Desk) -> None:
     shown = desk.ok("--help")
 
     assert all(f"  {command} " in shown for command in COMMANDS)
-    for words in [[c] for c in COMMANDS if c not in {"tools", "client", "gateway", "profile"}] + [
+    for words in [[c] for c in COMMANDS if c not in {"tools", "client", "gateway", "profile", "session"}] + [
         ["tools", "ls"], ["tools", "inspect"], ["tools", "call"], ["client", "config"], ["client", "rotate"],
         ["gateway", "run"], ["profile", "ls"], ["profile", "show"],
+        ["session", "ls"], ["session", "reset"],
     ]:  # fmt: skip
         assert "Examples:\n" in desk.ok(*words, "--help"), words
 

@@ -14,7 +14,8 @@ PIN = {"use": "session-pin", "match": {"server": "a"}, "key": "{text}"}
 def governed(desk: Desk, *interceptors: object, **more: object) -> Path:
     server = {"process": [sys.executable, "-u", "echo.py"]}
     whole = {"name": "desk", "engine": "process", "servers": {"a": server}, "interceptors": interceptors, **more}
-    return desk.write(json.dumps(whole))
+    file: Path = desk.write(json.dumps(whole))
+    return file
 
 
 def test_a_pin_holds_until_a_person_ends_the_session_also_over_another_gateway(desk: Desk) -> None:

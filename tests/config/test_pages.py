@@ -62,3 +62,17 @@ def test_what_the_page_says_of_explaining_is_so(tmp_path: Path) -> None:
     lines = [f"servers.crm.image: {origin.value}", f"  --> {origin}", *(f"      {note}" for note in origin.notes)]
     said = "\n".join(lines).replace(f"{tmp_path}/", "")
     assert re.sub(r":\d+:\d+", "", said) == re.sub(r":\d+:\d+", "", shown[1]).rstrip("\n")
+
+
+def test_what_the_page_says_of_interceptors_is_so(tmp_path: Path) -> None:
+    loaded = project(sections()["Around every request: `interceptors`"], tmp_path).project
+
+    assert [one.label for one in loaded.interceptors] == ["secret-scan", "session-pin", "approve", "second-look"]
+    assert loaded.session.idle == 3600
+    assert loaded.audit.sync == "always"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (PAGE.parent / "README.md").read_text()
+
+    assert [page.name for page in PAGE.parent.glob("*.md") if f"({page.name}" not in index] == ["README.md"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +17,34 @@ from mcpcompose.gateway.poison import examine_one, level_of
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 
 DEVELOPMENT: dict[str, list[str]] = {
-    "@modelcontextprotocol/server-filesystem@2026.8.31": ["/tmp"],  # noqa: S108  a folder that is there
+    "@modelcontextprotocol/server-filesystem@2026.8.31": ["/tmp"],
     "@modelcontextprotocol/server-github@2025.4.8": [],
-    "@notionhq/notion-mcp-server": [],
-    "@playwright/mcp": [],
-    "@cyanheads/git-mcp-server": [],
-    "chrome-devtools-mcp": [],
-    "@wonderwhy-er/desktop-commander": [],
-    "firecrawl-mcp": [],
-    "mcp-server-kubernetes": [],
-    "@hubspot/mcp-server": [],
-    "@floriscornel/teams-mcp": [],
-    "@coo-quack/calc-mcp": [],
-    "@iterable/mcp": [],
-    "@discourse/mcp": [],
-    "mongodb-mcp-server": ["--connectionString", "mongodb://127.0.0.1:9/x"],
-    "@baruchiro/paperless-mcp": ["--baseUrl", "http://127.0.0.1:9", "--token", "x"],
+    "@notionhq/notion-mcp-server@2.5.2": [],
+    "@playwright/mcp@0.0.83": [],
+    "@cyanheads/git-mcp-server@2.15.3": [],
+    "chrome-devtools-mcp@1.11.0": [],
+    "@wonderwhy-er/desktop-commander@0.2.52": [],
+    "firecrawl-mcp@3.26.0": [],
+    "mcp-server-kubernetes@4.1.7": [],
+    "@hubspot/mcp-server@0.4.0": [],
+    "@floriscornel/teams-mcp@0.3.2": [],
+    "@coo-quack/calc-mcp@2.1.1": [],
+    "@iterable/mcp@1.9.0": [],
+    "@discourse/mcp@0.3.1": [],
+    "mongodb-mcp-server@3.0.4": ["--connectionString", "mongodb://127.0.0.1:9/x"],
+    "@baruchiro/paperless-mcp@2.2.1": ["--baseUrl", "http://127.0.0.1:9", "--token", "x"],
 }
 HELD_OUT: dict[str, list[str]] = {
-    "@didit-protocol/mcp-server": [],
-    "@executeautomation/playwright-mcp-server": [],
-    "@hypothesi/tauri-mcp-server": [],
-    "@coding-solo/godot-mcp": [],
-    "@modelcontextprotocol/server-everything": [],
-    "@danielsogl/lighthouse-mcp": [],
-    "@cyanheads/pubmed-mcp-server": [],
-    "n8n-mcp": [],
-    "@drawio/mcp": [],
-    "@allpepper/memory-bank-mcp": [],
+    "@didit-protocol/mcp-server@4.0.0": [],
+    "@executeautomation/playwright-mcp-server@1.0.12": [],
+    "@hypothesi/tauri-mcp-server@0.13.0": [],
+    "@coding-solo/godot-mcp@0.1.1": [],
+    "@modelcontextprotocol/server-everything@2026.8.31": [],
+    "@danielsogl/lighthouse-mcp@2.0.1": [],
+    "@cyanheads/pubmed-mcp-server@2.7.4": [],
+    "n8n-mcp@2.87.0": [],
+    "@drawio/mcp@1.6.1": [],
+    "@allpepper/memory-bank-mcp@0.2.2": [],
 }
 """Looked at only after the rules were done."""
 PRETENDED = {
@@ -51,19 +53,19 @@ PRETENDED = {
 }  # fmt: skip
 
 
-def installed(folder: Path, package: str) -> list[str] | None:
-    """The command of a package, installed without running anything of it; None when it cannot be had."""
-    done = subprocess.run(
-        ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder), package],
-        capture_output=True, check=False, timeout=240,
-    )  # fmt: skip
+def install(folder: Path, packages: Iterable[str]) -> None:
+    """Install them without running anything of theirs."""
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder)]
+    subprocess.run(["npm", "install", *options, *packages], capture_output=True, check=True, timeout=900)
+
+
+def command_of(folder: Path, package: str) -> list[str]:
+    """How an installed package is run."""
     name = package[0] + package[1:].partition("@")[0]
     manifest = folder / "node_modules" / name / "package.json"
-    if done.returncode != 0 or not manifest.exists():
-        return None
     program = json.loads(manifest.read_text())["bin"]
     path = program if isinstance(program, str) else next(iter(program.values()))
-    return ["node", str((manifest.parent / path).resolve())]
+    return [os.environ["MCP_COMPOSE_TEST_NODE"], str((manifest.parent / path).resolve())]
 
 
 async def offered(command: list[str], home: Path) -> list[dict[str, Any]]:
@@ -105,9 +107,9 @@ async def test_at_most_two_of_a_hundred_definitions_of_real_servers_are_a_false_
     tmp_path: Path, packages: dict[str, list[str]], least: int
 ) -> None:
     tools: list[dict[str, Any]] = []
+    await asyncio.to_thread(install, tmp_path, packages)
     for package, arguments in packages.items():
-        command = await asyncio.to_thread(installed, tmp_path, package)
-        tools += await offered([*command, *arguments], tmp_path) if command is not None else []
+        tools += await offered([*command_of(tmp_path, package), *arguments], tmp_path)
 
     levels = [level_of(examine_one("tool", one["name"], one)) for one in tools]
     flagged = [one["name"] for one, level in zip(tools, levels, strict=True) if level in {"medium", "high"}]

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.stage import FakeServer, Stage, project, tool, until
 from mcpcompose.gateway.examiner import Examiner
+from mcpcompose.gateway.first_sight import FirstSight
 from mcpcompose.gateway.withholding import Withholding, fingerprints
 from mcpcompose.spec.lockfile import Lock, LockedServer, locked_server
 from mcpcompose.upstream.base import ServerLists
@@ -29,7 +30,7 @@ def held(lists: ServerLists, launch: str = LAUNCH) -> LockedServer:
 
 
 def accepted(lists: ServerLists, entry: LockedServer, launch: str = LAUNCH, *, strict: bool = False) -> ServerLists:
-    withholding = Withholding(None, Examiner(lambda: None), str)
+    withholding = Withholding(FirstSight(None), Examiner(lambda: None), str)
     withholding.follow(Lock(servers={"a": entry}, is_strict=strict), {"a": launch}, {})
     return withholding.accepted({"a": lists})["a"]
 
@@ -129,7 +130,7 @@ def test_a_server_that_is_launched_in_another_way_offers_nothing() -> None:
 
 
 def test_a_server_that_is_not_in_the_lock_offers_nothing() -> None:
-    withholding = Withholding(None, Examiner(lambda: None), str)
+    withholding = Withholding(FirstSight(None), Examiner(lambda: None), str)
     withholding.follow(Lock(), {"a": LAUNCH}, {})
 
     assert withholding.accepted({"a": ServerLists(tools=tuple(REAL))})["a"].tools == ()

@@ -1,7 +1,8 @@
 """
-What services publish about their tokens, restated for tests without looking at the rules: a text with `{kind size}` parts.
+What services publish about their tokens, restated for tests without looking at the rules: texts with `{A36}` parts.
 
-A alphanumeric, a lower case and digits, U upper case and digits, h hex, W URL-safe base64, B base64, d digits, L letters, E what `age` writes (bech32).
+A alphanumeric, a lower case and digits, U upper case and digits, h hex, W URL-safe base64, B base64, d digits,
+L letters, E what `age` writes (bech32).
 """
 
 from __future__ import annotations
@@ -120,8 +121,16 @@ SERVICES = (
     Service("Notion", "ntn_{d11}{A35}", "ntx_{d11}{A35}"),
     Service("Slack, bot", "xoxb-{d12}-{d12}-{A24}", "xoxz-{d12}-{d12}-{A24}", 40),
     Service("Slack, app", "xapp-1-{U11}-{d13}-{h64}", "xapq-1-{U11}-{d13}-{h64}"),
-    Service("Slack, webhook", "https://hooks.slack.com/services/T{U10}/B{U10}/{A24}", "https://hooks.slick.com/services/T{U10}/B{U10}/{A24}"),
-    Service("Discord, webhook", "https://discord.com/api/webhooks/{d19}/{A68}", "https://discard.com/api/webhooks/{d19}/{A68}"),
+    Service(
+        "Slack, webhook",
+        "https://hooks.slack.com/services/T{U10}/B{U10}/{A24}",
+        "https://hooks.slick.com/services/T{U10}/B{U10}/{A24}",
+    ),
+    Service(
+        "Discord, webhook",
+        "https://discord.com/api/webhooks/{d19}/{A68}",
+        "https://discard.com/api/webhooks/{d19}/{A68}",
+    ),
     Service("Telegram", "{d10}:AA{A33}", "{d10}:BB{A33}"),
     Service("SendGrid", "SG.{A22}.{A43}", "SH.{A22}.{A43}"),
     Service("Mailgun", "key-{h32}", "kez-{h32}"),

@@ -197,3 +197,44 @@ async def test_a_link_that_leads_elsewhere_since_it_was_approved_is_not_run(tmp_
         (folder / "check").symlink_to(tmp_path / "two")
         with pytest.raises(InterceptorFailed, match="`check` is not what was approved"):
             await asked(one, exchange())
+
+
+async def test_a_result_that_reads_in_two_ways_is_a_failure_and_is_not_told(tmp_path: Path) -> None:
+    twice = b'{"content":[{"type":"text","text":"bad"}],"content":[]}'
+    async with made(tmp_path, run=python('say({"decision": "allow"})')) as one:
+        with pytest.raises(InterceptorFailed, match="two members of one name"):
+            await asked(one, exchange(result=twice), "after")
+
+
+async def test_nobody_else_waits_while_a_large_result_is_told(tmp_path: Path) -> None:
+    large = b'{"content":[%b]}' % b",".join([b'{"type":"text","text":"%b"}' % (b"x" * 100)] * 40_000)
+    assert len(large) > 4 << 20
+    async with made(tmp_path, run=python('say({"decision": "allow"})'), format="mcp-compose") as one:
+        asking = asyncio.create_task(asked(one, exchange(result=large), "after"))
+        longest = 0.0
+        while not asking.done():
+            since = time.monotonic()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.monotonic() - since)
+        assert await asking is None
+
+    assert longest < 0.5
+
+
+async def test_many_requests_leave_no_process_no_descriptor_and_no_task(tmp_path: Path) -> None:
+    async with made(tmp_path, run=["sh", "-c", "cat > /dev/null; exit 1"]) as one:
+        for _ in range(3):
+            with pytest.raises(InterceptorFailed):
+                await asked(one, exchange())
+        await until_async(lambda: not marked_processes(tmp_path), "they are gone")
+        before = _held()
+        for _ in range(40):
+            with pytest.raises(InterceptorFailed):
+                await asked(one, exchange())
+        await until_async(lambda: not marked_processes(tmp_path), "they are gone")
+        await until_async(lambda: _held() <= before, f"not more than {before} is held")
+    assert len(asyncio.all_tasks()) == 1
+
+
+def _held() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

@@ -25,7 +25,7 @@ from mcpcompose.spec.interceptor import Interceptor as Spec
 from mcpcompose.spec.project import Project
 
 TOKEN = SERVICES[0].positives(1)[0]
-OURS = "the own w0rd, \"quoted\"\nand ünusual"
+OURS = 'the own w0rd, "quoted"\nand ünusual'
 
 
 async def as_it_is(_label: str, text: str) -> str:
@@ -37,17 +37,30 @@ def scan(*known: str, **keys: Any) -> SecretScan:
     return SecretScan(Spec.model_validate({"use": "secret-scan", **keys}), around)
 
 
-def exchange(params: Any = None, *, result: Any = None, error: Any = None, method: str = "tools/call", **keys: Any) -> Exchange:
+def exchange(
+    params: Any = None, *, result: Any = None, error: Any = None, method: str = "tools/call", **keys: Any
+) -> Exchange:
     def raw(value: Any) -> bytes | None:
         return value if isinstance(value, bytes) or value is None else json.dumps(value).encode()
 
     session = GovernedSession("me", 0.0, lambda: None, tuple)
     return Exchange(
-        "1", method, "files", "read", "read", params or {}, "me", "default", session, result=raw(result), error=raw(error), **keys
+        "1",
+        method,
+        "files",
+        "read",
+        "read",
+        params or {},
+        "me",
+        "default",
+        session,
+        result=raw(result),
+        error=raw(error),
+        **keys,
     )
 
 
-async def settled(answer: Decision | None | Awaitable[Decision | None]) -> Decision | None:
+async def settled(answer: Decision | Awaitable[Decision | None] | None) -> Decision | None:
     return await answer if isawaitable(answer) else answer
 
 
@@ -70,9 +83,16 @@ def test_a_token_in_a_result_is_hidden_and_the_rest_stays() -> None:
 def test_arguments_structured_content_errors_and_names_of_members_are_looked_at() -> None:
     scanner = scan()
 
-    assert changed(scanner.before(exchange({"arguments": {"deep": [{"x": TOKEN}]}}))) == {"arguments": {"deep": [{"x": MASK}]}}
-    assert changed(scanner.after(exchange(result={"structuredContent": {TOKEN: 1}}))) == {"structuredContent": {MASK: 1}}
-    assert changed(scanner.after(exchange(error={"code": -1, "message": f"no {TOKEN}"}))) == {"code": -1, "message": f"no {MASK}"}
+    assert changed(scanner.before(exchange({"arguments": {"deep": [{"x": TOKEN}]}}))) == {
+        "arguments": {"deep": [{"x": MASK}]}
+    }
+    assert changed(scanner.after(exchange(result={"structuredContent": {TOKEN: 1}}))) == {
+        "structuredContent": {MASK: 1}
+    }
+    assert changed(scanner.after(exchange(error={"code": -1, "message": f"no {TOKEN}"}))) == {
+        "code": -1,
+        "message": f"no {MASK}",
+    }
 
 
 def test_a_prompt_a_resource_and_an_answer_to_a_question_are_looked_at() -> None:
@@ -80,9 +100,13 @@ def test_a_prompt_a_resource_and_an_answer_to_a_question_are_looked_at() -> None
     resource = {"contents": [{"uri": "file:///x", "text": TOKEN}]}
     said = {"action": "accept", "content": {"key": TOKEN}}
 
-    assert changed(scan().after(exchange(result=prompt, method="prompts/get")))["messages"][0]["content"]["text"] == MASK
+    assert (
+        changed(scan().after(exchange(result=prompt, method="prompts/get")))["messages"][0]["content"]["text"] == MASK
+    )
     assert changed(scan().after(exchange(result=resource, method="resources/read")))["contents"][0]["text"] == MASK
-    assert changed(scan().after(exchange(result=said, method="elicitation/create", direction=TO_CLIENT)))["content"] == {"key": MASK}
+    assert changed(scan().after(exchange(result=said, method="elicitation/create", direction=TO_CLIENT)))[
+        "content"
+    ] == {"key": MASK}
 
 
 def test_a_secret_in_a_blob_is_hidden_and_the_blob_can_still_be_decoded() -> None:
@@ -94,7 +118,8 @@ def test_a_secret_in_a_blob_is_hidden_and_the_blob_can_still_be_decoded() -> Non
 
     assert TOKEN.encode() not in decoded
     assert MASK.encode() in decoded
-    assert decoded.startswith(b"\x00\x01 key") and decoded.endswith(b"end of it")
+    assert decoded.startswith(b"\x00\x01 key")
+    assert decoded.endswith(b"end of it")
     assert isinstance(decision, Change)
     assert decision.note == "github-token (base64) at result.contents.0.blob"
 
@@ -112,7 +137,8 @@ def test_block_refuses_with_words_that_help_and_without_the_secret() -> None:
     decision = scan(action="block").before(exchange({"arguments": {"text": TOKEN}}))
 
     assert isinstance(decision, Refuse)
-    assert "github-token" in decision.message and "arguments.text" in decision.message
+    assert "github-token" in decision.message
+    assert "arguments.text" in decision.message
     assert TOKEN[4:12] not in decision.message
 
 
@@ -174,7 +200,10 @@ def test_a_handed_out_value_is_hidden_as_a_number_too_and_never_where_it_is_a_wo
 def test_definitions_show_no_handed_out_value_and_go_when_their_name_is_one() -> None:
     scanner = scan("w0rd-of-ours")
 
-    assert scanner.item("s", "tool", {"name": "x", "description": "say w0rd-of-ours"}) == {"name": "x", "description": f"say {MASK}"}
+    assert scanner.item("s", "tool", {"name": "x", "description": "say w0rd-of-ours"}) == {
+        "name": "x",
+        "description": f"say {MASK}",
+    }
     assert scanner.item("s", "tool", {"name": "w0rd-of-ours"}) is None
     same = {"name": "x", "description": f"like {TOKEN}"}
     assert scanner.item("s", "tool", same) is same
@@ -185,7 +214,9 @@ async def test_large_messages_are_scanned_off_the_loop() -> None:
     large = {"x": "lorem ipsum " * (AT_ONCE // 10), "y": TOKEN}
     before, after = scan().before(exchange({"arguments": large})), scan().after(exchange(result=large))
 
-    assert isawaitable(before) and isawaitable(after)
+    assert isawaitable(before)
+
+    assert isawaitable(after)
     assert changed(await settled(before))["arguments"]["y"] == MASK
     assert changed(await settled(after))["y"] == MASK
 
@@ -221,7 +252,9 @@ def test_a_member_that_is_there_twice_hides_nothing() -> None:
 
     decision = scan().after(exchange(result=raw))
 
-    assert isinstance(decision, Change) and decision.result is not None
+    assert isinstance(decision, Change)
+
+    assert decision.result is not None
     assert TOKEN.encode() not in decision.result
 
 
@@ -242,8 +275,12 @@ json_values = st.recursive(
 
 
 @settings(max_examples=300, deadline=None)
-@given(json_values, st.text(alphabet=st.characters(codec="utf-8"), min_size=4, max_size=12), st.booleans(), st.booleans())
-def test_whatever_is_hidden_json_stays_json_and_the_value_is_gone(value: Any, secret: str, ascii_only: bool, twice: bool) -> None:
+@given(
+    json_values, st.text(alphabet=st.characters(codec="utf-8"), min_size=4, max_size=12), st.booleans(), st.booleans()
+)
+def test_whatever_is_hidden_json_stays_json_and_the_value_is_gone(
+    value: Any, secret: str, ascii_only: bool, twice: bool
+) -> None:
     tree = {"value": value, "text": f"x\\{secret}n{secret}\n", "list": [secret, {"k": f"\\u00{secret}"}]}
     raw = json.dumps(tree, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     if twice:
@@ -251,7 +288,9 @@ def test_whatever_is_hidden_json_stays_json_and_the_value_is_gone(value: Any, se
 
     decision = scan(secret).after(exchange(result=raw))
 
-    assert isinstance(decision, Change) and decision.result is not None
+    assert isinstance(decision, Change)
+
+    assert decision.result is not None
     clean = msgspec.json.decode(decision.result)
     assert secret not in [clean.get("text"), *clean.get("list", [])[:1]]
     if len(secret.encode()) >= 6 and "\\" not in secret:

@@ -72,7 +72,13 @@ def _has_digit(token: str) -> bool:
 @pytest.mark.parametrize("service", NAMED)
 @pytest.mark.parametrize(
     "shape",
-    ['{name}="{value}"', "{name}: {value}", '{{"{name}": "{value}"}}', "export {name}={value}", '"{name}", "value": "{value}"'],
+    [
+        '{name}="{value}"',
+        "{name}: {value}",
+        '{{"{name}": "{value}"}}',
+        "export {name}={value}",
+        '"{name}", "value": "{value}"',
+    ],
 )
 def test_values_without_a_shape_are_found_beside_their_name(service: str, shape: str) -> None:
     name, value = NAMED[service]
@@ -96,7 +102,7 @@ def test_private_keys_are_found_in_every_dress() -> None:
     for kind in ("RSA PRIVATE KEY", "OPENSSH PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY", "PGP PRIVATE KEY BLOCK"):
         key = f"-----BEGIN {kind}-----\n{body}\n-----END {kind}-----"
         for text in (key, in_json(key), in_json(json.dumps({"private_key": key})), key.replace("\n", "\r\n")):
-            assert [one.rule for one in found(text)][0] == "private-key"
+            assert next(one.rule for one in found(text)) == "private-key"
             assert all(len(one.text) > len(body) for one in found(text))
     assert found("-----BEGIN PUBLIC KEY-----\n" + body + "\n-----END PUBLIC KEY-----") == []
 
@@ -109,7 +115,7 @@ def test_private_keys_are_found_in_every_dress() -> None:
         ("redis://:p4Zs9q2Lm8@cache:6379/0", "p4Zs9q2Lm8"),
         ("https://bot:s3cr3tW0rd9@git.corp/x.git", "s3cr3tW0rd9"),
         ("Authorization: Bearer Zx81mQp93LkdTz77aWqE", "Zx81mQp93LkdTz77aWqE"),
-        ('curl -u admin:tR4!kd93mz https://x', "tR4!kd93mz"),
+        ("curl -u admin:tR4!kd93mz https://x", "tR4!kd93mz"),
         ("machine api.corp login me password q9Zk3mTx", "q9Zk3mTx"),
         ('password = "kD93!mzQ4tR"', "kD93!mzQ4tR"),
         ("Server=db;User Id=sa;Password=kD93mzQ4tR;Encrypt=true", "kD93mzQ4tR"),
@@ -150,5 +156,10 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
 
 def test_nothing_in_the_text_switches_the_scanner_off() -> None:
     token = SERVICES[0].positives(1)[0]
-    for text in (f"{token} # gitleaks:allow", f"pragma: allowlist secret {token}", f"\0{token}\0", f"nosec {token} \xff"):
+    for text in (
+        f"{token} # gitleaks:allow",
+        f"pragma: allowlist secret {token}",
+        f"\0{token}\0",
+        f"nosec {token} \xff",
+    ):
         assert SCANNER.scan(text.encode("latin-1"))

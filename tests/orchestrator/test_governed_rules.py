@@ -140,6 +140,19 @@ def test_another_order_needs_approval_and_a_new_one_in_between_none() -> None:
     assert asked(governed(SCAN, PIN), governed({"use": "approve"}, SCAN, {"use": "sanitize"}, PIN)) == []
 
 
+def test_a_new_hint_that_makes_a_tool_look_harmless_needs_approval_where_rules_may_go_by_it() -> None:
+    approve = {"use": "approve", "match": {"annotations": {"destructiveHint": True}}}
+    harmless = {"use": "annotate", "annotations": {"destructiveHint": False, "openWorldHint": True}}
+
+    assert [text.splitlines()[0] for _, _, text in asked(governed(approve), governed(approve, harmless))] == [
+        "gives tools destructiveHint, which rules may go by"
+    ]
+    assert (
+        asked(governed(approve), governed(approve, {"use": "annotate", "annotations": {"readOnlyHint": False}})) == []
+    )
+    assert asked(governed(), governed(harmless)) == []
+
+
 def test_the_same_server_under_a_name_that_no_rule_is_about_needs_approval() -> None:
     before = governed(PIN)
     hub = {"image": "hub:2"}

@@ -14,6 +14,8 @@ from typing import Final
 _TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]|[^\s"{}\[\]:,]++', re.DOTALL)
 _UNIT: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _HIGH: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_STRUCTURE: Final = b"{}[],:"
+_QUOTE: Final = ord('"')
 _LONGEST_ESCAPE: Final = 12
 """Bytes of a pair of surrogates."""
 _LONGEST_PATH: Final = 400
@@ -34,37 +36,54 @@ class Place:
 
 def located(raw: bytes, spans: Sequence[Span]) -> Iterator[tuple[int, Place]]:
     """For each of *spans* (in order, none over another), by its index, the places that it touches."""
+    at = 0
+    for place in _places(raw, spans):
+        while at < len(spans) and spans[at][1] <= place.start:
+            at += 1
+        if at == len(spans):
+            return
+        index = at
+        while index < len(spans) and spans[index][0] < place.end:
+            yield index, place
+            index += 1
+
+
+def _places(raw: bytes, spans: Sequence[Span]) -> Iterator[Place]:
+    """The texts, numbers and words that may touch one of *spans*, in order."""
     path: list[str | int] = []  # for each open object the name of its member, for each open array its index
     expects_name, at = False, 0
     for match in _TOKEN.finditer(raw):
         start, end = match.span()
         first = raw[start]
-        if first in b"{[":
-            path.append("" if first == 123 else 0)  # noqa: PLR2004
-            expects_name = first == 123  # noqa: PLR2004
-        elif first in b"}]":
-            path = path[:-1]
-            expects_name = False
-        elif first == 44:  # noqa: PLR2004
-            if path and isinstance(path[-1], int):
-                path[-1] += 1
-            expects_name = bool(path) and isinstance(path[-1], str)
-        elif first == 58:  # noqa: PLR2004
-            expects_name = False
-        else:
-            is_text = first == 34  # noqa: PLR2004
-            if is_text:
-                start, end = start + 1, end - 1
-            if expects_name:
-                path[-1] = raw[start : min(end, start + _LONGEST_PATH)].decode("utf-8", "replace")
-            while at < len(spans) and spans[at][1] <= start:
-                at += 1
-            index = at
-            while index < len(spans) and spans[index][0] < end:
-                yield index, Place(".".join(map(str, path))[:_LONGEST_PATH], start, end, expects_name, is_text)
-                index += 1
-            if at == len(spans):
-                return
+        if first in _STRUCTURE:
+            expects_name = _moved(path, first)
+            continue
+        is_text = first == _QUOTE
+        if is_text:
+            start, end = start + 1, end - 1
+        if expects_name:
+            path[-1] = raw[start : min(end, start + _LONGEST_PATH)].decode("utf-8", "replace")
+        while at < len(spans) and spans[at][1] <= start:
+            at += 1
+        if at == len(spans):
+            return
+        if spans[at][0] < end:
+            yield Place(".".join(map(str, path))[:_LONGEST_PATH], start, end, expects_name, is_text)
+
+
+def _moved(path: list[str | int], sign: int) -> bool:
+    """Follow one sign of the structure; returns whether the name of a member comes next."""
+    if sign in b"{[":
+        path.append("" if sign in b"{" else 0)
+        return sign in b"{"
+    if sign in b"}]":
+        del path[-1:]
+    elif sign in b"," and path:
+        last = path[-1]
+        if isinstance(last, int):
+            path[-1] = last + 1
+        return isinstance(last, str)
+    return False
 
 
 def inside(raw: bytes, span: Span, place: Place) -> Span:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final
 
 import re2
@@ -19,18 +20,23 @@ _SIMPLE: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f
 _PERCENT: Final = re.compile(rb"(?:%[0-9a-fA-F]{2})++")
 _LETTER: Final = r"[\w+/=.\-]"
 _GAP: Final = r"[\t\r\\ ]{0,8}\n[\t\r\n >#*|+]*"
-_BREAK: Final = re2.compile(
-    rf"({_LETTER}*[0-9]{_LETTER}*){_GAP}({_LETTER}+)|({_LETTER}+){_GAP}({_LETTER}*[0-9]{_LETTER}*)".encode()
-)
+_NUMBERED: Final = "(?:L{3,}[0-9]|LL[0-9]L|L[0-9]LL|[0-9]LLL)L*".replace("L", _LETTER)
+_BREAK: Final = re2.compile(rf"{_NUMBERED}{_GAP}{_LETTER}{{3,}}|{_LETTER}{{3,}}{_GAP}{_NUMBERED}".encode())
 """Of which one side has a digit, as nearly every token has."""
+_MARGIN: Final = b"\t\r\\ "
+_LEAD: Final = b"\t\r\n >#*|+"
 _NEAR: Final = 400
 """Bytes around a line break that are looked at."""
 _SHORTEST_TOKEN: Final = 16
+_HASHES: Final = frozenset({32, 40, 64, 96, 128})
+"""Digits of a whole hash, which is no part of a token."""
 _RUN: Final = re2.compile(
-    rb"[A-Za-z0-9+/_\-]{20,}(?:[ \t\r]{0,3}\n[ \t\r]{0,3}[A-Za-z0-9+/_\-]{20,})*"
+    rb"[A-Za-z0-9+/_\-]{48,}(?:[ \t\r]{0,3}\n[ \t\r]{0,3}[A-Za-z0-9+/_\-]{48,})*"
     rb"(?:[ \t\r]{0,3}\n[ \t\r]{0,3}[A-Za-z0-9+/_\-]+)?"
+    rb"|[A-Za-z0-9+/_\-]{20,}"
 )
-_HEX: Final = re.compile(rb"[0-9a-f]*+")
+"""Base64 or hex, also in the lines of 60 to 76 letters that are usual."""
+_HEX: Final = b"0123456789abcdefABCDEF"
 _DIGITS: Final = b"0123456789"
 _ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 _BLANK: Final = b" \t\r\n\x0b\x0c"
@@ -137,10 +143,13 @@ def without_breaks(data: bytes) -> Mapped | None:
     at = 0
     position = 0
     while (match := _BREAK.search(data, position)) is not None:
-        one = 1 if match.start(1) >= 0 else 3
-        (begin, end), (after, stop) = match.span(one), match.span(one + 1)
+        begin, stop = match.span()
+        line = data.find(b"\n", begin)
+        one, other = data[begin:line].rstrip(_MARGIN), data[line:stop].lstrip(_LEAD)
+        end, after = begin + len(one), stop - len(other)
         position = after
-        if end - begin + stop - after >= _SHORTEST_TOKEN:
+        is_hash = len(one) in _HASHES and not one.translate(None, _HEX)
+        if len(one) + len(other) >= _SHORTEST_TOKEN and not is_hash:
             begin = max(at, end - _NEAR)
             if begin > at:
                 if at:
@@ -163,15 +172,19 @@ class Decoded:
 
     __slots__ = ("_runs", "_starts", "data")
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, taken: Sequence[Span] = ()) -> None:
+        """Of what is not in *taken*, which is in order."""
         pieces: list[bytes] = []
         self._starts: list[int] = []
         self._runs: list[tuple[int, bytes, int]] = []
         size = 0
+        starts = [begin for begin, _ in taken]
         for match in _RUN.finditer(text):
-            run, start = match.group(), match.start()
-            if len(run) == len(run.translate(None, _DIGITS)) or (run.islower() and not _HEX.fullmatch(run)):
-                continue  # words
+            start, end = match.span()
+            run = text[start:end]
+            before = bisect_right(starts, start) - 1
+            if len(run) == len(run.translate(None, _DIGITS)) or (before >= 0 and end <= taken[before][1]):
+                continue  # words, or found already
             for shift, decoded in _decoded(run):
                 self._starts.append(size)
                 self._runs.append((start, run, shift))
@@ -194,6 +207,14 @@ class Decoded:
 
 
 def _decoded(run: bytes) -> list[tuple[int, bytes]]:
+    if not run.translate(None, _HEX):  # base64 does not look like that
+        return [
+            (_GROUPS + odd, plain)
+            for odd in range(1 + len(run) % 2)
+            if (plain := binascii.unhexlify(run[odd : odd + len(run) // 2 * 2])).isascii()
+        ]
+    if run.islower():
+        return []
     compact = run.translate(_ALPHABET, _BLANK)
     found = []
     for shift in range(_GROUPS):
@@ -201,14 +222,6 @@ def _decoded(run: bytes) -> list[tuple[int, bytes]]:
         rest = len(compact) - shift - size
         padded = compact[shift:] + b"=" * (_GROUPS - rest) if rest > 1 else compact[shift : shift + size]
         found.append((shift, binascii.a2b_base64(padded)))
-    for odd in (0, 1):
-        part = compact[odd : odd + (len(compact) - odd) // 2 * 2]
-        try:
-            plain = binascii.unhexlify(part)
-        except binascii.Error:
-            break
-        if plain.isascii() and not _is_broken(run):
-            found.append((_GROUPS + odd, plain))
     return found
 
 

@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from math import log2
+from operator import ne
 from typing import Final
 
 _LONGEST: Final = 512
-_FILLERS: Final = (
-    b"example", b"xxxx", b"your", b"placeholder", b"changeme", b"change_me", b"change-me", b"redacted", b"dummy",
-    b"insert", b"replace", b"****", b"....", b"<", b"{{", b"${", b"%(", b"$(", b"process.env", b"environ",
-)  # fmt: skip
+_WEIGHTS: Final = [0.0, *(n * log2(n) for n in range(1, _LONGEST + 1))]
+_FILLER: Final = re.compile(
+    rb"example|xxxx|your|placeholder|change[_-]?me|redacted|dummy|insert|replace|\*\*\*\*|\.\.\.\.|<|\{\{|\$\{|%\(|\$\("
+    rb"|process\.env|environ|(?-i:([^A])\1{11})",  # so many of one letter in a row are no accident, but zeros in base64
+    re.IGNORECASE,
+)
 _HEAD: Final = 64
 """In longer texts a filler may be there by chance."""
-_RUN: Final = 12
-"""So many of one letter in a row are no accident."""
-_ZERO: Final = ord("A")
-"""But zeros in base64 are."""
 _CHANGES: Final = 0.2
 _BITS: Final = 3.4
-_IDENTIFIERS: Final = (b"key", b"token", b"secret", b"public", b"private", b"password", b"config", b"type")
+_IDENTIFIER: Final = re.compile(rb"key|token|secret|public|private|password|config|type", re.IGNORECASE)
 _COMMON: Final = frozenset(
     b"password passwd pass secret token user username admin root test guest postgres mysql redis mongo pwd pw key "
     b"foo bar baz hunter2 letmein default none null true false string example changeme localhost port".split()
+)
+_DIGITS: Final = b"0123456789"
+_LETTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MARKS: Final = b"!@#$%^&*?+=~"
+_KINDS: Final = bytes(
+    1 if byte in _DIGITS else 2 if byte in _LETTERS[:26] else 3 if byte in _LETTERS else 4 for byte in range(256)
 )
 
 
 def bits(text: bytes) -> float:
     """Shannon's entropy of the bytes of *text*, in bits for each; at most of its first 512."""
     part = text[:_LONGEST]
-    size = len(part)
-    return -sum(n / size * log2(n / size) for n in Counter(part).values()) if size else 0.0
+    if not part:
+        return 0.0
+    return log2(len(part)) - sum(map(_WEIGHTS.__getitem__, Counter(part).values())) / len(part)
 
 
 def is_placeholder(text: bytes) -> bool:
     """Whether *text* says that it stands for a secret instead of being one."""
-    head = text[:_HEAD]
-    if any(bytes((byte,)) * _RUN in head for byte in set(head) if byte != _ZERO):
-        return True
-    small = head.lower()
-    return any(filler in small for filler in _FILLERS)
+    return _FILLER.search(text, 0, _HEAD) is not None
 
 
 def is_common_word(text: bytes) -> bool:
@@ -52,29 +55,22 @@ def looks_random(text: bytes) -> bool:
     Whether *text* is what a generator made: letters and digits, changing kinds more often than names, versions, dates
     and paths do.
     """
-    digits = sum(48 <= byte <= 57 for byte in text)
-    letters = sum(65 <= (byte & 0xDF) <= 90 for byte in text)
-    if digits < 2 or letters < 2 or bits(text) < _BITS or any(word in text.lower() for word in _IDENTIFIERS):  # noqa: PLR2004
+    digits, letters = _count(text, _DIGITS), _count(text, _LETTERS)
+    if digits < 2 or letters < 2 or bits(text) < _BITS or _IDENTIFIER.search(text):  # noqa: PLR2004
         return False
-    kinds = [_kind(byte) for byte in text]
-    changes = sum(one != other for one, other in zip(kinds, kinds[1:], strict=False))
+    kinds = text.translate(_KINDS)
+    changes = sum(map(ne, kinds, kinds[1:]))
     marks = len(text) - digits - letters
-    return changes - 2 * marks >= _CHANGES * len(text)
+    return bool(changes - 2 * marks >= _CHANGES * len(text))
 
 
 def looks_like_password(text: bytes) -> bool:
     """Whether a person or a program made *text* up: letters with digits or marks, and not an identifier or a path."""
-    if is_common_word(text) or b"://" in text or text.startswith((b"/", b"./", b"@", b"--")):
+    if is_common_word(text) or b"://" in text or b"(" in text or text.startswith((b"/", b"./", b"@", b"--")):
         return False
-    digits = sum(48 <= byte <= 57 for byte in text)
-    letters = sum(65 <= (byte & 0xDF) <= 90 for byte in text)
-    marks = sum(byte in b"!@#$%^&*?+=~" for byte in text)
-    return bool(letters) and (digits >= 2 or bool(marks and digits) or marks >= 2) and b"(" not in text  # noqa: PLR2004
+    digits, marks = _count(text, _DIGITS), _count(text, _MARKS)
+    return bool(_count(text, _LETTERS)) and (digits >= 2 or bool(marks and digits) or marks >= 2)  # noqa: PLR2004
 
 
-def _kind(byte: int) -> int:
-    if 48 <= byte <= 57:  # noqa: PLR2004
-        return 1
-    if 97 <= byte <= 122:  # noqa: PLR2004
-        return 2
-    return 3 if 65 <= byte <= 90 else 4  # noqa: PLR2004
+def _count(text: bytes, of: bytes) -> int:
+    return len(text) - len(text.translate(None, of))

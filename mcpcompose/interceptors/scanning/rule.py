@@ -7,6 +7,7 @@ the bytes around it, by RE2: the time is linear in the text whatever the text is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
@@ -26,6 +27,7 @@ _ASSIGNED: Final = (
     r"""(?:(?:bearer|token|basic) )?(?:[rbu]?[\\'"`(]{1,5})?"""
 )
 """What may stand between a name and its value: in code, JSON, YAML, INI, shells, headers and sentences."""
+_PATTERN: Final = re.compile(r".\?|[\[(\\]")
 _END: Final = r"""(?:[^\w\-+/=.~]|[.]?(?:\s|\z))"""
 """What ends a value that has no shape of its own."""
 
@@ -85,7 +87,7 @@ class Rule:
 
 
 def token(name: str, body: str, *keywords: str, entropy: float = 2.5, reach: int = _REACH, end: str = r"\b") -> Rule:
-    """A token that says itself whose it is: *body* with a fixed part, which is its keyword (in the case it has there)."""
+    """A token that says itself whose it is: *body* with a fixed part, its keyword (found in the case it has there)."""
     plain = body.replace("\\", "")
     places = {word: plain.lower().find(word.lower()) for word in keywords}
     exact = tuple(plain[at : at + len(word)] for word, at in places.items() if at >= 0)
@@ -101,11 +103,16 @@ def beside(name: str, words: str, body: str, *keywords: str, entropy: float = 3.
 ) -> Rule:  # fmt: skip
     """A value without a shape of its own, beside a name that has one of *words* in it."""
     pattern = rf"(?i:{words})(?i:{_ASSIGNED})({body}){end}"
-    return Rule(name, pattern, keywords or tuple(words.split("|")), entropy=entropy, before=_NAME, strong=False, check=check)
+    return Rule(name, pattern, _keywords(words, keywords), entropy=entropy, before=_NAME, strong=False, check=check)
 
 
 def uuid_beside(name: str, words: str, *keywords: str) -> Rule:
     """The same for a value that is a UUID; the name has to say that it is a secret."""
-    secret = r"[\w .\-]{0,24}(?:key|token|secret|auth|pass)"
+    says_so = r"[\w .\-]{0,24}(?:key|token|secret|auth|pass)"
     body = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
-    return beside(name, rf"(?:{words}){secret}", body, *(keywords or tuple(words.split("|"))))
+    return beside(name, rf"(?:{words}){says_so}", body, *_keywords(words, keywords))
+
+
+def _keywords(words: str, said: tuple[str, ...]) -> tuple[str, ...]:
+    """*said*, or what each of *words* begins with, up to where it is a pattern."""
+    return said or tuple(_PATTERN.split(word, maxsplit=1)[0] for word in words.split("|"))

@@ -29,7 +29,7 @@ _PREFIXES: Final = tuple(
     for rule in _OF_VENDORS
     if rule.strong
     for word in (*rule.prefixes, *rule.keywords)
-    if len(word) > len("sk-")
+    if len(word) > len("api_")
 )
 _SAYS: Final = r"(?:api|key|secret|token|sec|pat|sk|live|prod|production|access)"
 _BETWEEN: Final = tuple(f"{mark}{word}{mark}" for mark in "_-" for word in _SAYS[3:-1].split("|"))

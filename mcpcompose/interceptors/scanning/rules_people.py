@@ -130,7 +130,7 @@ RULES: Final[tuple[Rule, ...]] = (
     token("gumroad-or-lemon-key", r"ghost_[a-f0-9]{24}:[a-f0-9]{64}", "ghost_"),
     beside("ghost-admin-key", r"ghost(?:[ _\-]?admin)?", r"[a-f0-9]{24}:[a-f0-9]{64}", "ghost"),
     # social networks and media
-    Rule("twitter-bearer", r"\b(A{20,22}[A-Za-z0-9%]{60,120})", ("aaaaaaaaaaaaaaaaaaaa",), entropy=3),
+    Rule("twitter-bearer", r"\b(A{20,22}[A-Za-z0-9%]{60,120})", prefixes=("AAAAAAAAAAAAAAAAAAAA",), before=2, entropy=3),
     beside("twitter-secret", r"twitter|tweet|x_api|x_consumer", r"[0-9]{15,25}-[A-Za-z0-9]{20,40}|[A-Za-z0-9]{50}|[A-Za-z0-9]{45}|[A-Za-z0-9]{25}",
            entropy=3.5),
     beside("facebook-secret", r"facebook|fb_?app|meta_app|instagram", r"[0-9]{13,17}\|[\w\-]{24,32}|[a-f0-9]{32}",

@@ -36,6 +36,8 @@ _CHUNK: Final = 1 << 19
 _OVERLAP: Final = 1 << 15
 _MANY: Final = 64
 """Of a word that is there so often all of the text is looked at, which is quicker."""
+_HIDING: Final = re.compile(rb"\\(?:/|u00[0-7])")
+"""Escapes that no writer of JSON has to use for what tokens are made of."""
 _PERCENT: Final = re.compile(rb"%[0-9a-fA-F]{2}")
 
 
@@ -80,7 +82,7 @@ class Scanner:
             found += (Finding(KNOWN, start, end, raw[start:end]) for start, end in self._known.spans(raw))
         text, back = raw, None
         if b"\\" in raw:
-            if b"\\u" in raw or b"\\/" in raw:
+            if _HIDING.search(raw):
                 back = without_escapes(raw)
                 text = back.data
             text = _blank_escapes(text)
@@ -93,7 +95,7 @@ class Scanner:
 
     def _encoded(self, text: bytes, plain: list[Finding]) -> Iterator[Finding]:
         taken = sorted((one.start, one.end) for one in plain)
-        decoded = Decoded(text)
+        decoded = Decoded(text, taken)
         if decoded.data:
             for one in [*self._rules(decoded.data, strong=True), *self._known_in(decoded.data)]:
                 span, form, lead, size = decoded.span(one.start, one.end)
