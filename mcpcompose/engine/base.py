@@ -14,6 +14,9 @@ from typing import Any, Literal, Protocol
 
 from mcpcompose.engine.check import Check, Health
 from mcpcompose.engine.life import Life
+from mcpcompose.engine.surroundings import Egress as Egress  # noqa: PLC0414  one of the seam's own values
+from mcpcompose.engine.surroundings import NetworkSpec as NetworkSpec  # noqa: PLC0414
+from mcpcompose.engine.surroundings import VolumeSpec as VolumeSpec  # noqa: PLC0414
 from mcpcompose.spec.identity import Owner
 from mcpcompose.spec.policy import Signer
 
@@ -160,41 +163,6 @@ class InstanceSpec:
     check: Check | None = None
     signers: tuple[Signer, ...] = ()
     """Who must have signed its image: all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Egress:
-    """
-    The only destinations that a network's server reaches: `host:port` and `*.domain:port`.
-
-    *image* has the Python that the container between runs on, *port* is the server's own, where it speaks HTTP.
-    """
-
-    allow: tuple[str, ...]
-    image: str
-    port: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSpec:
-    """A server's own network; *internal* means without a way out."""
-
-    name: str
-    server: str
-    labels: tuple[tuple[str, str], ...]
-    internal: bool = True
-    instances: int = 1
-    """How many instances are on it at most."""
-    egress: Egress | None = None
-    """What alone is reached from it; then it is internal, and this machine is not in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeSpec:
-    """A named volume of the project."""
-
-    name: str
-    labels: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -39,7 +40,7 @@ from mcpcompose.engine.docker_events import events
 from mcpcompose.engine.docker_host import find, wants_headers
 from mcpcompose.engine.docker_http import post
 from mcpcompose.engine.docker_images import DockerImages
-from mcpcompose.engine.docker_legs import LEG_LABEL, DockerLegs, without_way_out
+from mcpcompose.engine.docker_legs import DockerLegs, is_leg, without_way_out
 from mcpcompose.engine.docker_marks import (
     HTTP_PORT_LABEL,
     container_name,
@@ -106,8 +107,8 @@ class DockerEngine:
         listed = [(container_name(c), c) for c in containers]
         self._sweep(secrets, {name for name, _ in listed})
         mine = {name: c for name, c in listed if owner_of(c.get("Labels") or {}) == owner}
-        ours = {name: c for name, c in mine.items() if LEG_LABEL not in (c.get("Labels") or {})}
-        owned_networks, other_networks = split((n for n in networks if LEG_LABEL not in (n.get("Labels") or {})), owner)
+        ours = {name: c for name, c in mine.items() if not is_leg(c)}
+        owned_networks, other_networks = split((n for n in networks if not is_leg(n)), owner)
         owned_networks -= without_way_out(networks, mine, names)
         owned_volumes, other_volumes = split(volumes, owner)
         others = {name for name, _ in listed if name not in ours and is_instance(name)}
@@ -165,7 +166,7 @@ class DockerEngine:
         image_of(spec)
         refuse_unsendable(spec.name, values)
         spec = await asyncio.to_thread(danger.launchable, spec, home=self._home, protected=self._protected())
-        self._refuse_remote(spec)
+        secret_files.refuse_elsewhere(self._address, spec)
         owner = self._work_for(spec.labels)
         network = await self._surroundings(spec, owner)
         self._creating.add(spec.name)
@@ -330,11 +331,9 @@ class DockerEngine:
         if (held := self._streams.get(name)) is not None:
             held.close_input()
             held.discard()
-        try:
+        with suppress(InstanceMissing):
             seconds = max(0, math.ceil(grace))
             await post(self._client, f"/containers/{container}/stop?t={seconds}", f"stop `{name}`", seconds=seconds)
-        except InstanceMissing:
-            return
 
     async def _remove(self, name: str, container: str) -> None:
         try:
@@ -386,14 +385,6 @@ class DockerEngine:
             sources = [mount["Source"] for mount in mounts if mount.get("Type") == "bind"]
             labels = found["Config"].get("Labels") or {}
             danger.refuse_moved(server_of(labels), (one for one in sources if not one.startswith(own)))
-
-    def _refuse_remote(self, spec: InstanceSpec) -> None:
-        if not self._address.is_local and spec.secret_files:
-            raise EngineError(
-                f"the engine at `{self._address.url}` is on another machine,"
-                f" so server `{spec.server}` cannot get secrets as files",
-                hint="deliver them as variables: `secrets: [{source: NAME, env: VARIABLE}]`",
-            )
 
     async def _surroundings(self, spec: InstanceSpec, owner: Owner) -> UsableNetwork:
         """Check that volumes and network are this owner's; returns the network."""

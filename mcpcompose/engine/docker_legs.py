@@ -165,6 +165,11 @@ class DockerLegs:
         return IPv4Network(config[0].get("Subnet") or "0.0.0.0/32")
 
 
+def is_leg(thing: Mapping[str, Any]) -> bool:
+    """Whether a listed container or network is part of a way out."""
+    return LEG_LABEL in (thing.get("Labels") or {})
+
+
 def without_way_out(
     networks: Iterable[Mapping[str, Any]], containers: Mapping[str, Mapping[str, Any]], names: frozenset[str]
 ) -> set[str]:

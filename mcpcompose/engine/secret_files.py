@@ -12,10 +12,14 @@ import re
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mcpcompose.errors import EngineError
 from mcpcompose.paths import private_folder
+
+if TYPE_CHECKING:
+    from mcpcompose.engine.base import InstanceSpec
+    from mcpcompose.engine.docker_host import Address
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -60,3 +64,13 @@ def _folder(base: Path, instance: str) -> Path:
     if not _NAME.fullmatch(instance) or instance in {".", ".."}:
         raise EngineError(f"`{instance}` cannot be the name of an instance")
     return base / instance
+
+
+def refuse_elsewhere(address: Address, spec: InstanceSpec) -> None:
+    """Raise `EngineError` for secret files of an instance on another machine: they would have to be there."""
+    if not address.is_local and spec.secret_files:
+        raise EngineError(
+            f"the engine at `{address.url}` is on another machine,"
+            f" so server `{spec.server}` cannot get secrets as files",
+            hint="deliver them as variables: `secrets: [{source: NAME, env: VARIABLE}]`",
+        )

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from mcpcompose.errors import McpComposeError
 from mcpcompose.interceptors.base import Answer, Around, Decision, Exchange, Interceptor, InterceptorFailed, Quiet
@@ -26,6 +26,23 @@ class Broken(Quiet):
     def before(self, exchange: Exchange) -> Answer:  # noqa: ARG002
         """Fail."""
         raise InterceptorFailed(self._why)
+
+
+class Edge:
+    """One interceptor's edge: whatever it raises is its failure, kept in *error*, and never the gateway's."""
+
+    __slots__ = ("error",)
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, Exception):
+            self.error = error
+        return self.error is not None
 
 
 class Link:
@@ -149,4 +166,4 @@ def _made(spec: Spec, label: str, around: Around) -> Link:
         return link
 
 
-__all__ = ["Link", "Links", "isawaitable"]
+__all__ = ["Edge", "Link", "Links", "isawaitable"]

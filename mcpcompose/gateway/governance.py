@@ -17,12 +17,12 @@ import msgspec
 
 from mcpcompose.auth.tokens import DEFAULT_PROFILE
 from mcpcompose.errors import McpComposeError
-from mcpcompose.gateway.chain import Link, Links, isawaitable
+from mcpcompose.gateway.chain import Edge, Link, Links, isawaitable
 from mcpcompose.gateway.definitions import Definitions
 from mcpcompose.gateway.matching import CALL, Subject, fits, names_method
 from mcpcompose.gateway.passage import Passage
 from mcpcompose.gateway.table import LISTS
-from mcpcompose.interceptors.base import TO_CLIENT, TO_SERVER, Around, Change, Exchange, Warn
+from mcpcompose.interceptors.base import TO_CLIENT, TO_SERVER, Answer, Around, Change, Exchange, Warn
 from mcpcompose.interceptors.sessions import GovernedSessions
 from mcpcompose.spec.project import Project
 from mcpcompose.upstream.base import ServerLists
@@ -135,9 +135,7 @@ class Governance:
         submit: Callable[[Call], None],
         deliver: Callable[[Reply], None] | None = None,
     ) -> None:
-        """
-        Let *call* go its way, and at its end to *submit*; who gives *deliver* is given the answer in the call's place.
-        """
+        """Let *call* go its way, and at its end to *submit*; *deliver* is given the answer in the call's place."""
         params = call.params
         name = params.get("name")
         if not isinstance(name, str):
@@ -258,14 +256,14 @@ class Governance:
         """Innermost first: it comes from the server. Who has to wait is not asked."""
         changed = False
         for link in reversed(chain):
-            try:
+            answer: Answer = None
+            with Edge() as edge:
                 answer = link.ask(exchange, before=True)
-            except Exception as error:  # noqa: BLE001  the edge of one notification
-                link.failed(error)
+            if edge.error is not None:
+                link.failed(edge.error)
                 if link.spec.on_failure == "deny":
                     return None
-                continue
-            if isawaitable(answer):
+            elif isawaitable(answer):
                 if (close := getattr(answer, "close", None)) is not None:
                     close()
             elif isinstance(answer, Change) and answer.params is not None:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from mcpcompose.gateway.chain import Link, isawaitable
+from mcpcompose.gateway.chain import Edge, Link, isawaitable
 from mcpcompose.gateway.inputs import Inputs
-from mcpcompose.interceptors.base import AskPerson, Change, Decision, Exchange, Refuse, Respond, Warn
+from mcpcompose.interceptors.base import Answer, AskPerson, Change, Decision, Exchange, Refuse, Respond, Warn
 from mcpcompose.upstream.base import Era
 from mcpcompose.upstream.call import Ask, Call, Reply, failure
 from mcpcompose.upstream.wire import encode, members
@@ -43,8 +43,8 @@ class Passage:
     the first *ahead* are asked before, and all after.
     """
 
-    __slots__ = ("_after", "_ahead", "_decisions", "_deliver", "_done", "_outcome", "_show", "_since", "_submit", "_task",
-                 "_timer", "call", "chain", "exchange", "governance")  # fmt: skip
+    __slots__ = ("_after", "_ahead", "_decisions", "_deliver", "_done", "_outcome", "_show", "_since", "_submit",
+                 "_task", "_timer", "call", "chain", "exchange", "governance")  # fmt: skip
 
     def __init__(  # noqa: PLR0917  what goes where, and who hears of it
         self,
@@ -89,13 +89,10 @@ class Passage:
             self._before(0)
 
     def _before(self, at: int) -> None:
-        chain, exchange = self.chain, self.exchange
+        chain = self.chain
         while at < self._ahead:
             link = chain[at]
-            try:
-                answer = link.ask(exchange, before=True)
-            except Exception as error:  # noqa: BLE001  the edge of one request: `on_failure` decides
-                answer = self._failed(link, error)
+            answer = self._answer(link, before=True)
             if answer is not None:
                 if isawaitable(answer):
                     self._wait(link, answer, partial(self._go_on_before, at))
@@ -198,10 +195,7 @@ class Passage:
         exchange.result, exchange.error = reply.result, reply.error
         while at >= 0:
             link = self.chain[at]
-            try:
-                answer = link.ask(exchange, before=False)
-            except Exception as error:  # noqa: BLE001  the edge of one request: `on_failure` decides
-                answer = self._failed(link, error)
+            answer = self._answer(link, before=False)
             if answer is not None:
                 if isawaitable(answer):
                     self._wait(link, answer, partial(self._go_on_after, at, reply))
@@ -278,10 +272,11 @@ class Passage:
     async def _waited(
         self, link: Link, answer: Awaitable[Decision | None], then: Callable[[Decision | None], None]
     ) -> None:
-        try:
+        decision = None
+        with Edge() as edge:
             decision = await link.wait(answer)
-        except Exception as error:  # noqa: BLE001  the edge of one request: `on_failure` decides
-            decision = self._failed(link, error)
+        if edge.error is not None:
+            decision = self._failed(link, edge.error)
         self._task = None
         if not self._done:
             then(decision)
@@ -299,15 +294,14 @@ class Passage:
                 self._refused(link, decision.refusal, decision.rule, refused_from)
                 return
             self._note(link, "asked", decision.rule, "the person said yes")
-            try:
+            with Edge() as edge:
                 if decision.accepted is not None:
                     decision.accepted()
-            except Exception as error:  # noqa: BLE001  the edge of one request: `on_failure` decides
-                failed = self._failed(link, error)
-                if isinstance(failed, Refuse):
-                    self._refused(link, failed.message, failed.rule, refused_from)
-                    return
-            then()
+            failed = self._failed(link, edge.error) if edge.error is not None else None
+            if isinstance(failed, Refuse):
+                self._refused(link, failed.message, failed.rule, refused_from)
+            else:
+                then()
 
         ask = Ask("elicitation/create", _question(decision.question), answered)
         self._timer = asyncio.get_running_loop().call_later(self.call.allowance.parked, _withdrawn, ask, answered)
@@ -323,6 +317,13 @@ class Passage:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _answer(self, link: Link, *, before: bool) -> Answer:
+        """What it says at once; what its failure means, if it fails."""
+        answer: Answer = None
+        with Edge() as edge:
+            answer = link.ask(self.exchange, before=before)
+        return answer if edge.error is None else self._failed(link, edge.error)
 
     # --- what is decided --------------------------------------------------------------------------------------------
 

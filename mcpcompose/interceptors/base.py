@@ -29,7 +29,7 @@ TO_CLIENT: Final = "to_client"
 """The server asks the client (elicitation, sampling, roots), or tells it something (notifications)."""
 
 
-class InterceptorFailed(McpComposeError):
+class InterceptorFailed(McpComposeError):  # noqa: N818  as the other errors of ours
     """An interceptor was late, crashed, or answered what cannot be used; `on_failure` decides about the request."""
 
 
@@ -170,11 +170,11 @@ class Interceptor(Protocol):
 class Quiet:
     """The ground of interceptors that have nothing to say at one of the times."""
 
-    def before(self, exchange: Exchange) -> Answer:  # noqa: ARG002, PLR6301
+    def before(self, exchange: Exchange) -> Answer:  # noqa: ARG002
         """Let it through."""
         return None
 
-    def after(self, exchange: Exchange) -> Answer:  # noqa: ARG002, PLR6301
+    def after(self, exchange: Exchange) -> Answer:  # noqa: ARG002
         """Let it through."""
         return None
 

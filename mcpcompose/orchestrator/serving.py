@@ -24,7 +24,8 @@ class Serving(Protocol):
         Serve *project* from now on: what is cached of each server's lists at once, calls as soon as it is attached.
 
         *fingerprints* are the launch identities by server (see `mcpcompose.spec.fingerprint`), *written* those as far
-        as the file tells them, the same whatever an image's tag stands for. Servers that are no longer declared are detached after their calls in flight.
+        as the file tells them, the same whatever an image's tag stands for. Servers that are no longer declared are
+        detached after their calls in flight.
         """
 
     def starting(self, server: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from mcpcompose.spec.server import Server
+from mcpcompose.spec.server import NetworkAllow, Server
 
 
 def fingerprint(server: Server, *, image: str | None = None) -> str:
@@ -30,7 +30,7 @@ def fingerprint(server: Server, *, image: str | None = None) -> str:
         "headers": sorted(server.headers),
         "secrets": sorted(use.target or use.source for use in server.secrets if not use.env),
         "mounts": sorted((v.type, v.source, v.target, v.read_only) for v in server.volumes),
-        "network": server.network if server.network is None or isinstance(server.network, str) else sorted(server.network.allow),
+        "network": sorted(server.network.allow) if isinstance(server.network, NetworkAllow) else server.network,
         "http": server.http.model_dump(mode="json") if server.http else None,
         "user": server.user,
         "working_dir": server.working_dir,

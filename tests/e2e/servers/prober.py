@@ -32,7 +32,7 @@ def serve(line):
             print(json.dumps(said), flush=True)
 
 
-def answer(message):
+def answer(message: dict) -> dict | None:
     method, params = message.get("method"), message.get("params") or {}
     if method == "initialize":
         said = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}}
@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", "0")
         self.end_headers()
 
-    def log_message(self, *_):
+    def log_message(self, *_: object):
         pass
 
 

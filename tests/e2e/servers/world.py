@@ -7,21 +7,21 @@ import sys
 asked = []
 
 
-async def hello(reader, writer):
+async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
     await reader.read(1)
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nworld")
     await writer.drain()
     writer.close()
 
 
-async def first(reader, writer):
+async def first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
     writer.write(b"world speaks first\n")
     await writer.drain()
     writer.close()
 
 
 class Dns(asyncio.DatagramProtocol):
-    def datagram_received(self, data, addr):
+    def datagram_received(self, data: bytes, addr: object):
         print("asked", data, flush=True)
 
 
