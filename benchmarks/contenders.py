@@ -63,7 +63,7 @@ def declared(**keys: Any) -> dict[str, Any]:
 def ours(
     servers: dict[str, Any] | None = None, tool: str = "s__echo", name: str = "mcp-compose", **top: Any
 ) -> Iterator[tuple[Contender, Workspace]]:
-    """`mcp-compose up -d`, as anybody would: the token is checked, nothing is switched off; *top* are keys of the file."""
+    """`mcp-compose up -d`, as anybody would: the token is checked, nothing is switched off; *top*: keys of the file."""
     workspace = Workspace()
     try:
         workspace.save(servers or {"s": declared()}, **top)

@@ -109,7 +109,7 @@ def guarded(bench: Bench) -> None:
                 found = bench.table(cell, [neither, audited, scanned, both])
                 without, guard = found["neither"], found["both"]
                 if isinstance(without, str) or isinstance(guard, str):
-                    raise AssertionError(f"{cell}: {without if isinstance(without, str) else guard}")
+                    raise AssertionError(f"{cell}: {without if isinstance(without, str) else guard}")  # noqa: TRY004
                 share = guard.figures.rate / without.figures.rate
                 what = f"calls/s with `secret-scan` and audit, of those with neither ({cell})"
                 bench.hold(what, f">= {least:.0%}", f"{share:.0%}", is_held=share >= least)

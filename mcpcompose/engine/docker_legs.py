@@ -9,22 +9,24 @@ leaves passes `mcpcompose.engine.leg`; when that does not run, nothing leaves.
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import functools
 import hashlib
+import inspect
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mcpcompose.engine import leg
+from mcpcompose.engine import leg, leg_names
 from mcpcompose.engine.base import Egress, NetworkSpec, RegistryImage, silent
 from mcpcompose.engine.docker_client import DockerClient
 from mcpcompose.engine.docker_images import DockerImages
 from mcpcompose.engine.docker_networks import NO_ADDRESS, DockerNetworks, UsableNetwork, refuse_not_ours
-from mcpcompose.engine.ownership import owner_of
+from mcpcompose.engine.ownership import owner_of, refuse_foreign
 from mcpcompose.errors import EngineError, InstanceMissing
 from mcpcompose.spec.identity import Owner
 
@@ -64,17 +66,25 @@ class DockerLegs:
         await self._images.ensure(RegistryImage(egress.image), refresh=False, progress=silent)
         labels = (*spec.labels, (LEG_LABEL, "network"))
         await self._networks.create(spec)
+        inner = await self._networks.find(spec.name)
+        if inner is None or not inner.get("Internal") or NO_ADDRESS not in (inner.get("Options") or {}):
+            raise EngineError(f"network `{spec.name}` is another kind of network", hint="run `down`, then `up` again")
         await self._networks.create(
             replace(spec, name=outer_name(spec.name), internal=False, egress=None, labels=labels, instances=1)
         )
-        subnet = await self._subnet(spec.name)
+        outer = await self._networks.find(outer_name(spec.name))
+        if outer is None or outer.get("Internal"):
+            raise EngineError(f"network `{outer_name(spec.name)}` is another kind of network", hint="remove it")
+        subnet = _subnet_of(inner)
         wanted = _digest(egress, subnet)
         found = await self._inspect(spec.name)
-        if found is not None and (found["Config"]["Labels"].get(LEG_LABEL) != wanted or not found["State"]["Running"]):
+        if found is not None and not _serves(found, wanted, {spec.name: inner, outer_name(spec.name): outer}):
+            labels_there = found["Config"].get("Labels") or {}
+            refuse_foreign("instance", leg_name(spec.name), dict(spec.labels), labels_there)
             await self._remove_container(spec.name)
             found = None
         if found is None:
-            await self._start(spec, egress, subnet, wanted)
+            await self._start(spec, egress, (subnet, _subnet_of(outer)), wanted)
 
     async def remove(self, network: str, owners: frozenset[Owner]) -> None:
         """Remove the container and the outer network of *network*, if it has them."""
@@ -92,7 +102,7 @@ class DockerLegs:
         if found is None or owner_of(found["Config"].get("Labels") or {}) != owner:
             return network
         if not found["State"]["Running"]:
-            raise EngineError(f"the way out of network `{name}` does not run", hint="run `mcp-compose up` again")
+            raise _down(name)
         address = str(found["NetworkSettings"]["Networks"][name]["IPAddress"])
         settings = json.loads(found["Config"]["Entrypoint"][-1])
         hosts = {one.rpartition(":")[0] for one in settings["allow"] if not one.startswith("*")}
@@ -104,16 +114,22 @@ class DockerLegs:
         if found is None or address is None:
             return None
         outer = found["NetworkSettings"]["Networks"].get(outer_name(network)) or {}
-        subnet = await self._subnet(network)
+        if not outer.get("IPAddress"):
+            raise _down(network)
+        subnet = _subnet_of(await self._networks.find(network) or {})
         place = int.from_bytes(_packed(address), "big") - int(subnet.network_address)
-        return f"{outer.get('IPAddress')}:{leg.INBOUND + place}"
+        return f"{outer['IPAddress']}:{leg.INBOUND + place}"
 
     # --- one container ---
 
-    async def _start(self, spec: NetworkSpec, egress: Egress, subnet: IPv4Network, digest: str) -> None:
+    async def _start(
+        self, spec: NetworkSpec, egress: Egress, subnets: tuple[IPv4Network, IPv4Network], digest: str
+    ) -> None:
+        subnet, outer = subnets
         name, inside = leg_name(spec.name), str(subnet[-2])
         settings = {"allow": list(egress.allow), "inside": inside, "subnet": str(subnet), "port": egress.port}
         config = _config(spec, egress.image, json.dumps(settings), digest)
+        config["NetworkingConfig"] = _at(outer_name(spec.name), outer[-2])
         made = await self._client.call(
             f"create `{name}`", lambda api: api.create_container_from_config(config, name=name)
         )
@@ -133,7 +149,7 @@ class DockerLegs:
             if b'"leg": "ready"' in said:
                 return
             found = await self._inspect(spec.name)
-            if found is None or not found["State"]["Running"]:
+            if found is None or not found["State"]["Running"] or found.get("RestartCount"):
                 why = said.decode("utf-8", "replace").strip().rpartition("\n")[2][:200] or "it ended at once"
                 raise EngineError(
                     f"the way out of server `{spec.server}` does not start: {why}",
@@ -159,11 +175,6 @@ class DockerLegs:
         except InstanceMissing:
             return
 
-    async def _subnet(self, network: str) -> IPv4Network:
-        found = await self._networks.find(network)
-        config = ((found or {}).get("IPAM") or {}).get("Config") or [{}]
-        return IPv4Network(config[0].get("Subnet") or "0.0.0.0/32")
-
 
 def is_leg(thing: Mapping[str, Any]) -> bool:
     """Whether a listed container or network is part of a way out."""
@@ -179,17 +190,45 @@ def without_way_out(
     for name in names:
         container = containers.get(leg_name(name))
         options = next((n.get("Options") or {} for n in networks if n["Name"] == name), {})
-        is_leg = container is not None and container.get("State") == "running" and outer_name(name) in outer
-        if NO_ADDRESS in options and not is_leg:
+        if NO_ADDRESS in options and not (outer_name(name) in outer and _is_between(container, name)):
             down.add(name)
     return down
+
+
+def _is_between(container: Mapping[str, Any] | None, network: str) -> bool:
+    """Whether a listed container runs and stands in both networks."""
+    if container is None or container.get("State") != "running":
+        return False
+    attached = (container.get("NetworkSettings") or {}).get("Networks") or {}
+    return {network, outer_name(network)} <= set(attached)
+
+
+def _serves(container: Mapping[str, Any], digest: str, networks: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether an inspected container is the one that *digest* tells, and stands in these very networks."""
+    attached = container["NetworkSettings"]["Networks"]
+    is_there = all((attached.get(name) or {}).get("NetworkID") == one["Id"] for name, one in networks.items())
+    return is_there and container["Config"]["Labels"].get(LEG_LABEL) == digest and bool(container["State"]["Running"])
+
+
+def _down(network: str) -> EngineError:
+    return EngineError(f"the way out of network `{network}` does not run", hint="run `mcp-compose up` again")
+
+
+def _subnet_of(network: Mapping[str, Any]) -> IPv4Network:
+    config = (network.get("IPAM") or {}).get("Config") or [{}]
+    return IPv4Network(config[0].get("Subnet") or "0.0.0.0/32")
+
+
+def _at(network: str, address: object) -> dict[str, Any]:
+    """A fixed address: whoever speaks to it finds it there after a crash, too."""
+    return {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": str(address)}}}}
 
 
 def _config(spec: NetworkSpec, image: str, settings: str, digest: str) -> dict[str, Any]:
     """The body of the engine's create call: nothing but a program, its settings, and its limits."""
     return {
         "Image": image,
-        "Entrypoint": ["python3", "-I", "-S", "-B", "-c", Path(leg.__file__).read_text(encoding="utf-8"), settings],
+        "Entrypoint": ["python3", "-I", "-S", "-B", "-c", _program(), settings],
         "Cmd": [],
         "Env": [],
         "User": "65534:65534",
@@ -197,7 +236,7 @@ def _config(spec: NetworkSpec, image: str, settings: str, digest: str) -> dict[s
         "Labels": {**dict(spec.labels), LEG_LABEL: digest},
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
-            "RestartPolicy": {"Name": "no"},
+            "RestartPolicy": {"Name": "on-failure"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
             "NetworkMode": outer_name(spec.name),
             "Init": True,
@@ -219,8 +258,25 @@ def _connect(api: APIClient, identity: str, spec: NetworkSpec, at: str) -> None:
 
 
 def _digest(egress: Egress, subnet: IPv4Network) -> str:
-    program = Path(leg.__file__).read_bytes()
-    return hashlib.sha256(b"\0".join([repr((egress, str(subnet))).encode(), program])).hexdigest()[:16]
+    return hashlib.sha256(repr((egress, str(subnet), _program())).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _program() -> str:
+    """Both modules as one text for `python3 -c`: there is nothing of ours in the image to import from."""
+    texts = ["from __future__ import annotations"]
+    for module in (leg_names, leg):
+        text = inspect.getsource(module)
+        lines = text.splitlines()
+        for one in ast.parse(text).body:
+            if isinstance(one, ast.ImportFrom) and _is_ours(one.module):
+                lines[one.lineno - 1 : one.end_lineno] = [""] * ((one.end_lineno or one.lineno) - one.lineno + 1)
+        texts += lines
+    return "\n".join(texts)
+
+
+def _is_ours(module: str | None) -> bool:
+    return module is not None and module.partition(".")[0] in {"__future__", "mcpcompose"}
 
 
 def _packed(address: str) -> bytes:

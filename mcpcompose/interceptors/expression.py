@@ -35,6 +35,8 @@ FUNCTIONS: Final = frozenset(
     }
 )  # fmt: skip
 """What there is to call."""
+_TYPES: Final = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
+"""Names of the language's own: `type(arguments.x) == string`."""
 
 
 class ExpressionError(McpComposeError):
@@ -55,6 +57,7 @@ class Expression:
         bound = _MACRO.findall(text)
         self.names = frozenset(self._program.variables()) - frozenset(bound)
         self._depth = _depth(text)
+        self.names -= _TYPES
         for name in sorted(self.names - names):
             raise ExpressionError(f"there is no `{name}`", hint=f"there are {', '.join(sorted(names))}")
         for name in sorted(self._program.functions()):

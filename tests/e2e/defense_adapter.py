@@ -1,7 +1,7 @@
 """
 mcp-defense-bench through the real gateway: each fixture becomes MCP traffic, and what came through is compared.
 
-What it says of a fixture is what the gateway did to it, with the interceptors of `examples/guarded` as a user gets them.
+What it says of a fixture is what the gateway did to it, with the interceptors of `examples/guarded` as they are.
 Fixtures that are no traffic of a gateway (tokens of other systems, consent screens) are not said anything of.
 """
 

@@ -205,7 +205,7 @@ def attempts(workspace: Workspace, world: World, host: Listener) -> dict[str, st
         "its address, another port": connect.format(there, 9999),
         "a public resolver": (
             "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); "
-            "s.sendto(b'\\x12\\x34\\x01\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x03com\\x00\\x00\\x01\\x00\\x01', "
+            "s.sendto(b'\\x12\\x34\\x01\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x03com\\x00\\x00\\x01\\x00\\x01',"
             "('8.8.8.8', 53)); print(s.recv(500))"
         ),
         "a resolver outside": (

@@ -118,3 +118,26 @@ async def test_health_and_titles(example: Workspace) -> None:
     until(lambda: int(example.servers()["scratch"]["restarts"]) >= 1, "it is started again", 60)
     example.when_ready(bound=60)
     assert example.servers()["scratch"]["health"] == "healthy"
+
+
+@pytest.mark.parametrize("example", ["guarded"], indirect=True)
+async def test_guarded(example: Workspace) -> None:
+    example.up(bound=600)
+    example.when_ready(bound=120)
+
+    async def read(path: str, **more: str) -> str:
+        async with example.client() as client:
+            found = await client.call_tool("files__read_text_file", {"path": path, **more})
+            return str(found.content[0].text)
+
+    assert "Tuesday" in await read("/data/note.txt")
+    poisoned = await read("/data/poisoned.txt")
+    assert "withheld" in poisoned
+    assert "previous instructions" not in poisoned
+    assert "not for tools" in await read("/data/../../etc/shadow")
+    assert "not for tools" in await read("/home/ann/.ssh/id_rsa")
+    assert "no argument" in await read("/data/note.txt", __exec="id")
+    told = example.run("audit", "tail").stdout
+    assert "injection-scan" in told
+    assert "check-arguments" in told
+    assert "rules" in told

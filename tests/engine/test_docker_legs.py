@@ -139,7 +139,7 @@ async def test_a_container_that_stands_in_a_network_of_before_is_replaced(docker
     seen.client.networks.get(spec.name).disconnect(leg_name(spec.name), force=True)
     seen.client.networks.get(spec.name).remove()
 
-    await engine.create_network(spec)
+    await docker_bench.engine().create_network(spec)  # one that does not know the subnet of before
 
     now = seen.client.networks.get(spec.name)
     assert seen.leg["NetworkSettings"]["Networks"][spec.name]["NetworkID"] == now.id
@@ -215,16 +215,16 @@ async def test_an_image_without_python_is_named_at_once_and_nothing_is_left_runn
     bare.remove()
     assert spec.egress is not None
     try:
+        bad = replace(spec, egress=replace(spec.egress, image="mcp-compose-test/no-python:1"))
         with pytest.raises(EngineError):
-            egress = replace(spec.egress, image="mcp-compose-test/no-python:1")
-            await docker_bench.engine().create_network(replace(spec, egress=egress))
+            await docker_bench.engine().create_network(bad)
     finally:
         seen.client.images.remove("mcp-compose-test/no-python:1", force=True)
     assert leg_name(spec.name) not in seen.left()
 
 
 async def test_one_that_ends_at_once_is_said_with_its_reason(docker_bench: Bench, seen: Seen) -> None:
-    with pytest.raises(EngineError, match="does not start: .*nonsense"):
+    with pytest.raises(EngineError, match=r"does not start: .*nonsense"):
         await docker_bench.engine().create_network(network_of(docker_bench, "host.test:nonsense"))
     assert leg_name(f"{docker_bench.project}-a") not in seen.left()
 

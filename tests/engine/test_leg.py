@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpcompose.engine.leg import Allowed, Leg, Unsaid, answer, default_gateway, http_host, server_name
+from mcpcompose.engine.leg import Leg, default_gateway
+from mcpcompose.engine.leg_names import Allowed, Unsaid, answer, http_host, server_name
 
 ALLOWED = Allowed(["api.allowed.test:443", "db.allowed.test:5432", "*.wild.test:443", "*.wild.test:8080"])
 HERE = "10.0.0.14"

@@ -146,3 +146,9 @@ def test_the_library_comes_without_its_command_line() -> None:
     Expression("true", frozenset())
     assert "cel" not in sys.modules
     assert "prompt_toolkit" not in sys.modules
+
+
+def test_a_rule_can_ask_for_the_type_of_a_value() -> None:
+    one = rules({"deny": "arguments.exists(k, type(arguments[k]) == string && arguments[k].contains('..'))"})
+    assert before(one, call("read", {"path": "a/b", "lines": 3, "more": ["x"]})) is None
+    assert isinstance(before(one, call("read", {"lines": 3, "path": "../b"})), Refuse)

@@ -17,16 +17,16 @@ TOOL = {
 }
 
 
-def run(code):
+def run(code: str) -> str:
     out = io.StringIO()
     try:
         exec(code, {"print": lambda *said: print(*said, file=out)})
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  told to the test
         return f"{out.getvalue()}raised {type(error).__name__}: {error}"
     return out.getvalue()
 
 
-def serve(line):
+def serve(line: str) -> None:
     if said := answer(json.loads(line)):
         with LOCK:
             print(json.dumps(said), flush=True)
