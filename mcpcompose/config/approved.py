@@ -15,7 +15,7 @@ from mcpcompose.config.tree import Map, Node, Path, Scalar, Seq, key_position, v
 from mcpcompose.errors import FetchFailed, Problem
 from mcpcompose.spec.policy import Policy
 from mcpcompose.spec.project import ComposeFile, EngineKind
-from mcpcompose.spec.server import Server
+from mcpcompose.spec.server import NetworkAllow, Server
 
 if TYPE_CHECKING:
     from mcpcompose.catalog.entry import Secret
@@ -148,6 +148,9 @@ def unpinned_images(policy: Policy, file: ComposeFile, tree: Map, engine: Engine
             yield Problem(message, key_position(tree, (*path, "build")), hint)
         elif server.package is not None and engine != "process":
             yield from _unpinned(*_runner(server, name, file), tree, policy)
+        if isinstance(server.network, NetworkAllow) and engine != "process":
+            named = "pypi" in file.runners.model_fields_set
+            yield from _unpinned(file.runners.pypi, ("runners", "pypi") if named else (*path, "network"), tree, policy)
     for index, interceptor in enumerate(file.interceptors):
         if interceptor.image is not None:
             yield from _unpinned(interceptor.image, ("interceptors", index, "image"), tree, policy)
@@ -175,5 +178,5 @@ def _unpinned(image: str, path: Path, tree: Map, policy: Policy) -> Iterator[Pro
         return
     if digest is None:
         hint = f"write `{image.partition('@')[0]}@sha256:…`; `docker buildx imagetools inspect {image}` shows it"
-        what = "the packages are installed on " if path[-1] != "image" else ""
+        what = {"image": "", "network": "its way out runs on "}.get(str(path[-1]), "the packages are installed on ")
         yield Problem(f"{what}`{image}` is not named by its digest: {why}", value_position(tree, path), hint)

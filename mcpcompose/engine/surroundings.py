@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mcpcompose.spec.policy import Signer
+
 
 @dataclass(frozen=True, slots=True)
 class Egress:
@@ -16,6 +18,8 @@ class Egress:
     allow: tuple[str, ...]
     image: str
     port: int | None = None
+    signers: tuple[Signer, ...] = ()
+    """Who must have signed *image*: all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,8 @@ def _networks(project: Project, owner: Owner) -> Iterator[NetworkSpec]:
             egress = None
             if isinstance(server.network, NetworkAllow):
                 port = server.http.port if server.http else None
-                egress = Egress(tuple(sorted(server.network.allow)), project.runners.pypi, port)
+                allow = tuple(sorted(server.network.allow))
+                egress = Egress(allow, project.runners.pypi, port, project.signers)
                 instances += 1  # the way out has an address, too
             internal = kind != "open"
             yield NetworkSpec(own, name, labels, internal=internal, instances=instances, egress=egress)

@@ -213,6 +213,8 @@ class Steps:
     ) -> None:
         match operation:
             case CreateNetwork(network):
+                if network.egress is not None and network.egress.signers:
+                    await self._verify(network.egress.image, network.egress.signers)
                 await self._engine.create_network(network)
             case RemoveNetwork(name):
                 await self._engine.remove_network(name)

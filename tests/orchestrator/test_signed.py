@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from mcpcompose.errors import SignatureRefused
+from mcpcompose.orchestrator.forms import Form
 from mcpcompose.orchestrator.reconcile import reconcile
+from mcpcompose.orchestrator.requests import ApplyRequest
 from mcpcompose.orchestrator.round import Place
 from mcpcompose.orchestrator.signed import nobody_knows
 from mcpcompose.spec.lockfile import Lock, LockedImage, LockedServer
@@ -137,3 +139,19 @@ async def test_a_lock_puts_no_other_image_in_the_place_of_a_signed_one(
     assert spec.source.reference == image or "is not signed" in str(outcome.errors["a"])
     if "@" in image:
         assert spec.source.reference == image
+
+
+async def test_the_image_of_a_way_out_is_signed_too(stage: Stage, verifier: Verifier) -> None:
+    verifier.signed = {"one:1"}
+    allowed = {"image": "one:1", "network": {"allow": ["api.example:443"]}}
+    stage.write(signed(stage.folder, a=allowed))
+
+    outcome = await stage.controller.apply(ApplyRequest(trust=tuple(form.hash for form in await _pending(stage))))
+
+    assert "python:3.12-slim" in str(outcome.errors["a"])
+    assert not stage.world.networks
+
+
+async def _pending(stage: Stage) -> tuple[Form, ...]:
+    await stage.controller.look()
+    return stage.controller.status().pending
