@@ -10,6 +10,7 @@ import pytest
 from harness.docker_catalog import EVERY_FIELD
 from harness.shelf import Shelf
 from mcpcompose.catalog.docker_template import NotCarriedOver, Scope, item, text, volume
+from mcpcompose.spec.server import NetworkAllow
 
 PROJECT = """\
 catalogs: {docker: {file: ./docker-mcp.yaml}}
@@ -94,7 +95,6 @@ def test_of_several_secrets_that_do_not_say_whether_they_are_needed_one_is(shelf
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("hosts", "`allow` is not supported yet"),
         ("oauth", "`oauth` is not supported yet"),
         ("oauth", "`dynamic` is not supported"),
         ("containers", "`type: poci` is not supported"),
@@ -110,7 +110,7 @@ def test_what_cannot_be_honoured_is_refused_at_its_place_when_it_is_used(shelf: 
     assert len(problems) == 1
     line = int(problems[0].removeprefix("docker-mcp.yaml:").partition(":")[0])
     written = EVERY_FIELD.splitlines()[line - 1]
-    word = {"hosts": "allowHosts", "forbidden": "policy", "containers": "poci", "newer": "gpu"}.get(name, "")
+    word = {"forbidden": "policy", "containers": "poci", "newer": "gpu"}.get(name, "")
     assert word in written
 
 
@@ -186,3 +186,9 @@ def test_templates_are_carried_over_or_refused(carry: object, written: str, made
             carry(written, SCOPE)  # type: ignore[operator]
     else:
         assert carry(written, SCOPE) == made  # type: ignore[operator]
+
+
+def test_the_hosts_that_an_entry_allows_are_the_only_ones_it_reaches(shelf: Shelf) -> None:
+    network = shelf.server(USE % "hosts").network
+    assert isinstance(network, NetworkAllow)
+    assert network.allow

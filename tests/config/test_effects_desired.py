@@ -65,6 +65,12 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], str, Any]] = {
         (SecretFile("s", "t"),),
     ),
     "network": (IMAGE, {"network": "open"}, "networks.0.internal", False),
+    "network.allow": (
+        {**IMAGE, "network": {"allow": ["a.b:443"]}},
+        {"network": {"allow": ["a.b:444"]}},
+        "networks.0.egress.allow",
+        ("a.b:444",),
+    ),
     "volumes": (IMAGE, {"volumes": ["v:/t"]}, f"{SPEC}.mounts", (Mount("volume", "p_v", "/t"),)),
     "volumes.*.type": (IMAGE, {"volumes": [{**BIND, "type": "volume", "source": "v"}]}, "volumes.0.name", "p_v"),
     "volumes.*.source": (IMAGE, {"volumes": [BIND]}, f"{SPEC}.mounts.0.source", "/s"),

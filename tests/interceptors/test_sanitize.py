@@ -119,12 +119,12 @@ UNITS = [
 def test_a_hostile_text_costs_time_in_proportion(unit: str) -> None:
     def cost(size: int) -> float:
         text = (unit * (size // len(unit) + 1))[:size]
-        since = time.process_time()
+        since = time.thread_time()
         clean(text, ALL)
-        return time.process_time() - since
+        return time.thread_time() - since
 
-    small = min(cost(1 << 16) for _ in range(2))
-    assert cost(1 << 19) < 24 * max(small, 0.004)
+    small = max(min(cost(1 << 16) for _ in range(2)), 0.004)
+    assert min(cost(1 << 19) for _ in range(3)) < 24 * small
 
 
 def test_every_text_of_a_result_is_cleaned_and_the_rest_is_as_it_was() -> None:
