@@ -32,7 +32,7 @@ class CheckArguments(Quiet):
     """Refuses arguments that do not fit, and names that the tool does not declare."""
 
     def __init__(self, spec: Spec, _around: Around) -> None:
-        self._warns = spec.action == "warn"
+        self._warns = spec.acts == "warn"
         self._message = spec.message
         self._known: dict[tuple[str, str], tuple[Any, _Checked | str]] = {}
 

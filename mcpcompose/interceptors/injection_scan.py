@@ -1,8 +1,8 @@
 """
 `use: injection-scan`: instructions to the model in what servers answer and ask.
 
-A hint, not a wall: patterns find copied attacks and miss rewritten ones. What it finds is written into the audit log
-and, by `action`, put in front of the result as a warning for the model (`redact`, the default), or withheld (`block`).
+A hint, not a wall: patterns find copied attacks and miss rewritten ones. What it finds is withheld (`block`), handed on
+behind a warning to the model (`redact`), or only written into the audit log (`warn`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class InjectionScan(Quiet):
     """Reads results, and what servers ask clients."""
 
     def __init__(self, spec: Spec, _around: Around) -> None:
-        self._action = spec.action or "warn"
+        self._action = spec.acts
         self._message = spec.message
 
     def before(self, exchange: Exchange) -> Answer:

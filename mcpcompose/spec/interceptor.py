@@ -48,7 +48,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "size-limit": ("block", "truncate"),
     "sanitize": ("redact", "block", "warn"),
     "check-arguments": ("block", "warn"),
-    "injection-scan": ("block", "warn"),
+    "injection-scan": ("block", "redact", "warn"),
 }
 """What `action` may be; the first is the default."""
 KINDS = ("use", "run", "url", "image", "python")
@@ -205,7 +205,7 @@ class Interceptor(Model):
     ) = None
     """
     What a built-in does with what it finds: `secret-scan` and `sanitize` redact, block or warn; `session-pin`, `flow`
-    and `rate-limit` block or ask; `size-limit` block or truncate; `check-arguments` and `injection-scan` block or warn.
+    and `rate-limit` block or ask; `size-limit` block or truncate; `check-arguments` block or warn; `injection-scan` block, redact or warn.
     Default: the first of each.
     """
     allow: Annotated[tuple[Excepted, ...], Field(max_length=1000)] = ()
