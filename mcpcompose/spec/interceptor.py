@@ -203,11 +203,9 @@ class Interceptor(Model):
         ]
         | None
     ) = None
-    """
-    What a built-in does with what it finds: `secret-scan` and `sanitize` redact, block or warn; `session-pin`, `flow`
-    and `rate-limit` block or ask; `size-limit` block or truncate; `check-arguments` block or warn; `injection-scan` block, redact or warn.
-    Default: the first of each.
-    """
+    """What a built-in does with what it finds: `secret-scan` and `sanitize` redact, block or warn; `session-pin`,
+    `flow` and `rate-limit` block or ask; `size-limit` block or truncate; `check-arguments` block or warn;
+    `injection-scan` block, redact or warn. Default: the first of each."""
     allow: Annotated[tuple[Excepted, ...], Field(max_length=1000)] = ()
     """`secret-scan`: findings that are no secrets."""
     entropy: Flag = True
