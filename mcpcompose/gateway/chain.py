@@ -15,6 +15,7 @@ from mcpcompose.spec.interceptor import Interceptor as Spec
 from mcpcompose.upstream.base import readable
 
 _KEPT: Final = 400
+_DEFINING: Final = frozenset({"sanitize", "annotate", "secret-scan"})
 
 
 class Broken(Quiet):
@@ -24,6 +25,18 @@ class Broken(Quiet):
         self._why = why
 
     def before(self, exchange: Exchange) -> Answer:  # noqa: ARG002
+        """Fail."""
+        raise InterceptorFailed(self._why)
+
+    def after(self, exchange: Exchange) -> Answer:  # noqa: ARG002
+        """Fail."""
+        raise InterceptorFailed(self._why)
+
+
+class BrokenDefinitions(Broken):
+    """In place of one that treats definitions: none is shown."""
+
+    def item(self, server: str, kind: str, item: Any) -> Any:  # noqa: ARG002
         """Fail."""
         raise InterceptorFailed(self._why)
 
@@ -65,6 +78,11 @@ class Link:
         self.retired = False
         self._slots = asyncio.Semaphore(spec.concurrency)
         self._closer: Callable[[Link], None] | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        """It could not be made."""
+        return isinstance(self.interceptor, Broken)
 
     def ask(self, exchange: Exchange, *, before: bool) -> Answer:
         """What it says at once. Raises whatever it raises."""
@@ -130,7 +148,7 @@ class Links:
         for spec in specs:
             names[spec.label] = number = names.get(spec.label, 0) + 1
             label = spec.label if number == 1 else f"{spec.label}-{number}"
-            same = next((one for one in kept if one.spec == spec and one.label == label and one.problem is None), None)
+            same = next((one for one in kept if one.spec == spec and one.label == label and not one.is_broken), None)
             if same is not None:
                 kept.remove(same)
                 if (follow := getattr(same.interceptor, "follow", None)) is not None:
@@ -161,7 +179,8 @@ def _made(spec: Spec, label: str, around: Around) -> Link:
         return Link(spec, label, make(spec, around))
     except (McpComposeError, ImportError, ValueError, TypeError) as error:
         said = error.message if isinstance(error, McpComposeError) else str(error)
-        link = Link(spec, label, Broken(f"it could not be made: {said}"))
+        made = BrokenDefinitions if spec.use in _DEFINING else Broken
+        link = Link(spec, label, made(f"it could not be made: {said}"))
         link.problem, link.last, link.failures = readable(said)[:_KEPT], time.time(), 1
         return link
 

@@ -19,14 +19,15 @@ from mcpcompose.auth.tokens import DEFAULT_PROFILE
 from mcpcompose.errors import McpComposeError
 from mcpcompose.gateway.chain import Edge, Link, Links, isawaitable
 from mcpcompose.gateway.definitions import Definitions
-from mcpcompose.gateway.matching import CALL, Subject, fits, names_method
+from mcpcompose.gateway.matching import CALL, Subject, fits, might, names_method
 from mcpcompose.gateway.passage import Passage
+from mcpcompose.gateway.question import Question
 from mcpcompose.gateway.table import LISTS
-from mcpcompose.interceptors.base import TO_CLIENT, TO_SERVER, Answer, Around, Change, Exchange, Warn
+from mcpcompose.interceptors.base import TO_CLIENT, TO_SERVER, Answer, Around, Change, Exchange, InterceptorFailed, Warn
 from mcpcompose.interceptors.sessions import GovernedSessions
 from mcpcompose.spec.project import Project
 from mcpcompose.upstream.base import ServerLists
-from mcpcompose.upstream.call import CANCELLED, INTERNAL_ERROR, METHOD_NOT_FOUND, Ask, Call, Origin, Reply, failure
+from mcpcompose.upstream.call import INTERNAL_ERROR, METHOD_NOT_FOUND, Ask, Call, Origin, Reply, failure
 from mcpcompose.upstream.wire import encode
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _log: Final = logging.getLogger(__name__)
 _KEPT: Final = 100_000
 """Chains that are remembered; more are made each time."""
 Chain = tuple[Link, ...]
+TASK_STATUS: Final = "notifications/tasks"
+_BY_ASKING: Final = frozenset({"result", "error", "inputRequests"})
+"""What a task's status may bring along; the client has to ask for it, so that it passes what its call would have."""
 
 
 @dataclass(slots=True)
@@ -145,8 +149,11 @@ class Governance:
         chain = self.chain(client, profile, server, method, tool_name)
         ahead = len(chain)
         task = params.get("taskId") if method.startswith("tasks/") else None
-        if task is not None and (tool := self._tasks.get((server, str(task)))) is not None:
-            beside = self.chain(client, profile, server, CALL, tool)
+        if task is not None and self.links.all:
+            tool = self._tasks.get((server, str(task)))
+            subject = Subject(client, profile, server, CALL)
+            unknown = tuple(link for link in self.links.all if might(link.spec.match, subject))
+            beside = unknown if tool is None else self.chain(client, profile, server, CALL, tool)
             chain = (*chain, *(link for link in beside if link not in chain))
         if not chain and not self._audits:
             submit(call)
@@ -202,16 +209,23 @@ class Governance:
 
     # --- what servers say and ask -----------------------------------------------------------------------------------
 
-    def asked(self, server: str, origin: Origin | None, ask: Ask, show: Callable[[Ask], None]) -> None:
-        """A server's question on its way to a client, and the answer on its way back."""
-        client, profile = self._whose(origin)
+    def asked(
+        self,
+        server: str,
+        origin: Origin | None,
+        ask: Ask,
+        show: Callable[[Ask], None],
+        profile: str | None = None,
+    ) -> None:
+        """A server's question on its way to a client, and the answer on its way back; *profile* is that of its call."""
+        client, profile = self._whose(origin, profile)
         chain = self.chain(client, profile, server, ask.method, None)
         if not chain and not self._audits:
             show(ask)
             return
         try:
             params = msgspec.json.decode(ask.params) if ask.params else {}
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             params = None
         if not isinstance(params, dict):
             ask.answer(failure(-32602, "the parameters are not an object"))
@@ -222,18 +236,23 @@ class Governance:
         )  # fmt: skip
         Question(ask, show).govern(self, chain, exchange, origin)
 
-    def said(self, server: str, origin: Origin | None, method: str, params: bytes) -> bytes | None:
+    def said(
+        self, server: str, origin: Origin | None, method: str, params: bytes, profile: str | None = None
+    ) -> bytes | None:
         """A notification on its way to a client, or to several; None when it is not passed on."""
-        client, profile = self._whose(origin)
+        client, profile = self._whose(origin, profile)
         chain = self.chain(client, profile, server, method, None)
-        if not chain:
+        if not chain and (method != TASK_STATUS or not self.links.all):
             return params
         try:
             decoded = msgspec.json.decode(params) if params else {}
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
         if not isinstance(decoded, dict):
             return None
+        if method == TASK_STATUS and not decoded.keys().isdisjoint(_BY_ASKING):
+            decoded = {key: value for key, value in decoded.items() if key not in _BY_ASKING}
+            params = encode(decoded)
         exchange = Exchange(
             "", method, server, None, None, decoded, _name(origin), profile, self.sessions.of(client), None, TO_CLIENT,
         )  # fmt: skip
@@ -266,16 +285,20 @@ class Governance:
             elif isawaitable(answer):
                 if (close := getattr(answer, "close", None)) is not None:
                     close()
+                if names_method(link.spec.match, exchange.method):  # asked for by name, and cannot be asked
+                    link.failed(InterceptorFailed("it cannot be waited for in a notification"))
+                    if link.spec.on_failure == "deny":
+                        return None
             elif isinstance(answer, Change) and answer.params is not None:
                 exchange.params, changed = answer.params, True
             elif answer is not None and not isinstance(answer, Warn):
                 return None
         return encode(exchange.params) if changed else params
 
-    def _whose(self, origin: Origin | None) -> tuple[str | None, str]:
+    def _whose(self, origin: Origin | None, profile: str | None) -> tuple[str | None, str]:
         if origin is None or self._tokenless(origin.client):
             return None, ""
-        return origin.client, self._profiles.get(origin.client, DEFAULT_PROFILE)
+        return origin.client, profile or self._profiles.get(origin.client, DEFAULT_PROFILE)
 
     # --- writing down -----------------------------------------------------------------------------------------------
 
@@ -338,46 +361,6 @@ class Governance:
         return f"{self._run}-{next(self._numbers)}"
 
 
-class Question:
-    """A server's question that passes interceptors: on its way to the client, and the answer on its way back."""
-
-    __slots__ = ("_answered", "_ask", "_params", "_passage", "_show")
-
-    def __init__(self, ask: Ask, show: Callable[[Ask], None]) -> None:
-        self._ask = ask
-        self._show = show
-        self._params: dict[str, Any] = {}
-
-    def govern(self, governance: Governance, chain: Chain, exchange: Exchange, origin: Origin | None) -> None:
-        """Let it go its way."""
-        stand_in = Call(exchange.method, dict(exchange.params), origin=origin)
-        self._params = exchange.params = stand_in.params
-        self._passage = Passage(governance, chain, exchange, stand_in, self._put, self._give, self._show)
-        self._answered = self._ask.taken_over(self._came, self._withdrawn)
-        self._passage.begin()
-
-    def _put(self, call: Call) -> None:
-        if call.params is not self._params:
-            self._ask.params = encode(call.params)
-        self._show(self._ask)
-
-    def _came(self, reply: Reply) -> None:
-        """The client's answer, or the end of the call in its place."""
-        if self._ask.abandoned:
-            self._passage.gave_up(reply)
-            self._answered(reply)
-        else:
-            self._passage.take(reply)
-
-    def _give(self, reply: Reply) -> None:
-        self._ask.done = True
-        self._answered(reply)
-
-    def _withdrawn(self) -> None:
-        """The server does not want an answer any more."""
-        self._passage.gave_up(failure(CANCELLED, "withdrawn"))
-
-
 def _nobody(ask: Ask) -> None:
     ask.answer(failure(METHOD_NOT_FOUND, "nobody can be asked here"))
 
@@ -389,5 +372,5 @@ def _name(origin: Origin | None) -> str:
 def _message(error: bytes) -> str:
     try:
         return str(msgspec.json.decode(error).get("message", ""))[:4096]
-    except (msgspec.MsgspecError, AttributeError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, AttributeError, RecursionError):
         return ""

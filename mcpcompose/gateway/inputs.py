@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from mcpcompose.upstream.base import Era
 from mcpcompose.upstream.call import INTERNAL_ERROR, Ask, Origin, Reply, failure
 from mcpcompose.upstream.wire import encode, members
 
@@ -16,6 +17,50 @@ if TYPE_CHECKING:
 
 _MOST: Final = 64
 """Questions in one result."""
+
+
+UNREADABLE: Final = failure(INTERNAL_ERROR, "the server asks for something that cannot be read")
+_SIGNS: Final = (b'"resultType"', b'"inputRequests"', b"\\u")
+
+
+def is_more(reply: Reply) -> bool:
+    """Whether a modern server's result has to be read: it may ask for something, or be a task; escapes hide both."""
+    return reply.era is Era.MODERN and reply.result is not None and any(sign in reply.result for sign in _SIGNS)
+
+
+class Said:
+    """
+    A result that was read: *task* is the id of the task that it is, *asks* whether it has questions to the client.
+
+    *reply* says what it says without escapes, so that nobody after this reads it in another way.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        raw = reply.result or b""
+        found = members(raw) or {}
+        kind = _text(found.get("resultType"))
+        task = found.get("taskId") if kind == "task" else None
+        if "task" in found:  # of 2025-11-25
+            task = (members(bytes(found["task"])) or {}).get("taskId")
+        self._found = found
+        self.task = _text(task)
+        self.asks = "inputRequests" in found
+        self.questions = bytes(found.get("inputRequests", b""))
+        self.reply = reply
+        if kind is not None and b"\\u" in raw:
+            self._found = {**found, "resultType": msgspec.Raw(encode(kind))}
+            self.reply = Reply(result=encode(self._found), era=reply.era)
+
+    def asking(self, questions: bytes) -> Reply:
+        """The same with other *questions*."""
+        return Reply(result=encode({**self._found, "inputRequests": msgspec.Raw(questions)}), era=self.reply.era)
+
+
+def _text(raw: msgspec.Raw | None) -> str | None:
+    try:
+        return msgspec.json.decode(raw, type=str) if raw is not None else None
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 class Inputs:
@@ -34,14 +79,14 @@ class Inputs:
         """
         requests = members(raw)
         if requests is None or len(requests) > _MOST:
-            return failure(INTERNAL_ERROR, "the server asks for something that cannot be read")
+            return UNREADABLE
         changed: dict[str, msgspec.Raw | dict[str, object]] = {}
         for key, value in requests.items():
             fields = members(bytes(value)) or {}
             try:
                 method = msgspec.json.decode(fields.get("method", b"null"), type=str)
-            except msgspec.MsgspecError:
-                return failure(INTERNAL_ERROR, "the server asks for something that cannot be read")
+            except (msgspec.MsgspecError, ValueError):
+                return UNREADABLE
             params = bytes(fields.get("params", b"{}"))
             passed = await self._one(method, params)
             if isinstance(passed, Reply):
@@ -64,7 +109,7 @@ class Inputs:
                 ask.abandon()
 
         asked = Ask(method, params, answered)
-        self._governance.asked(self._exchange.server, self._origin, asked, put)
+        self._governance.asked(self._exchange.server, self._origin, asked, put, self._exchange.profile)
         try:
             return await decided
         finally:

@@ -34,13 +34,25 @@ class Subject:
 
 def fits(match: Match, subject: Subject) -> bool:
     """Whether *subject* is among the requests that *match* is about."""
-    if match.server and not _any(subject.server, match.server):
+    if match.server and subject.server and not _any(subject.server, match.server):
         return False
     if match.client and subject.client is not None and not _any(subject.client, match.client):
         return False
     if match.profile and subject.client is not None and not _any(subject.profile, match.profile):
         return False
     return _method(match, subject.method) and _tool(match, subject)
+
+
+def might(match: Match, subject: Subject) -> bool:
+    """Whether *match* is about a call of some tool of *subject*'s server: which one is not known."""
+    if match.server and not _any(subject.server, match.server):
+        return False
+    if subject.client is not None and (match.client or match.profile):
+        if match.client and not _any(subject.client, match.client):
+            return False
+        if match.profile and not _any(subject.profile, match.profile):
+            return False
+    return not match.methods or _any(CALL, match.methods)
 
 
 def names_method(match: Match, method: str) -> bool:

@@ -171,9 +171,11 @@ class Others:
             if not missing:
                 call.finish(reply if endpoint.server is not None else Reply(result=b"{}"))
 
-        for server in servers:
-            self._supervisor.level(server, session, level, told)
-        return self._wait(call, request, caller, endpoint, servers[0], None)
+        def act(_call: Call) -> None:
+            for server in servers:
+                self._supervisor.level(server, session, level, told)
+
+        return self._wait(call, request, caller, endpoint, servers[0] if len(servers) == 1 else "", act)
 
 
 def _any_completes(endpoint: EndpointTable) -> bool:

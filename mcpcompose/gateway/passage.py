@@ -9,27 +9,31 @@ before every interceptor has let it, and before the audit log has it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
+from mcpcompose.gateway.asking import REFUSED, question, said_yes, withdrawn
 from mcpcompose.gateway.chain import Edge, Link, isawaitable
-from mcpcompose.gateway.inputs import Inputs
-from mcpcompose.interceptors.base import Answer, AskPerson, Change, Decision, Exchange, Refuse, Respond, Warn
-from mcpcompose.upstream.base import Era
-from mcpcompose.upstream.call import Ask, Call, Reply, failure
-from mcpcompose.upstream.wire import encode, members
+from mcpcompose.gateway.inputs import UNREADABLE, Inputs, Said, is_more
+from mcpcompose.interceptors.base import (
+    Answer,
+    AskPerson,
+    Change,
+    Decision,
+    Exchange,
+    InterceptorFailed,
+    Refuse,
+    Respond,
+    Warn,
+)
+from mcpcompose.upstream.call import INTERNAL_ERROR, Ask, Call, Reply, failure
+from mcpcompose.upstream.wire import encode
 
 if TYPE_CHECKING:
     from mcpcompose.gateway.governance import Governance
 
-REFUSED: Final = -32001
-"""Of our own: an interceptor refused, `data` names it and its rule."""
-_RESULT_TYPE: Final = b'"resultType"'
 _FIXED: Final = ("name", "uri", "ref", "taskId", "task")
 """Members of the params that say where a request goes."""
 
@@ -81,6 +85,7 @@ class Passage:
         self.call.guard = self
         for link in self.chain:
             link.use()
+        self.exchange.session.users += 1
         refused = self.governance.began(self.exchange)
         if refused is not None:
             self._outcome = "failed"
@@ -149,35 +154,32 @@ class Passage:
             self._stop()
             if reply.error is not None and self._outcome == "ok":
                 self._outcome = "error"
-            if reply.era is Era.MODERN and reply.result is not None and _RESULT_TYPE in reply.result:
+            if reply.result is not None and (is_more(reply) or "task" in self.exchange.params):
                 self._came(reply)
             else:
                 self._come_back(reply, len(self.chain) - 1)
 
     def _came(self, reply: Reply) -> None:
-        """A modern server's result that may be no last word: a task, or questions to the client."""
-        found = members(reply.result or b"") or {}
-        kind, last = bytes(found.get("resultType", b"")), len(self.chain) - 1
-        exchange = self.exchange
-        if kind == b'"task"' and exchange.method == "tools/call" and exchange.name is not None:
-            with contextlib.suppress(msgspec.MsgspecError, KeyError):
-                task = msgspec.json.decode(found["taskId"], type=str)
-                self.governance.began_task(exchange.server, task, exchange.name)
-        if kind == b'"input_required"' and "inputRequests" in found:
+        """A result that may be no last word: a task, or questions to the client."""
+        said, exchange, last = Said(reply), self.exchange, len(self.chain) - 1
+        if said.task is not None and exchange.method == "tools/call" and exchange.name is not None:
+            self.governance.began_task(exchange.server, said.task, exchange.name)
+        if said.asks:
             self._after = max(last, 0)
-            inputs = Inputs(self.governance, exchange, self.call.origin)
-            self._task = asyncio.get_running_loop().create_task(self._govern_inputs(inputs, found, reply))
+            self._task = asyncio.get_running_loop().create_task(self._govern_inputs(said))
         else:
-            self._come_back(reply, last)
+            self._come_back(said.reply, last)
 
-    async def _govern_inputs(self, inputs: Inputs, found: dict[str, msgspec.Raw], reply: Reply) -> None:
+    async def _govern_inputs(self, said: Said) -> None:
         """What a modern server asks of a modern client is in its result; each question passes as one would."""
-        changed = await inputs.passed(bytes(found["inputRequests"]))
+        changed: bytes | Reply = UNREADABLE
+        with Edge():
+            changed = await Inputs(self.governance, self.exchange, self.call.origin).passed(said.questions)
         self._task = None
         if self._done:
             return
         if isinstance(changed, bytes):
-            reply = Reply(result=encode({**found, "inputRequests": msgspec.Raw(changed)}), era=reply.era)
+            reply = said.asking(changed)
         else:
             self._outcome = "refused"
             reply = changed
@@ -263,6 +265,7 @@ class Passage:
     def _release(self) -> None:
         for link in self.chain:
             link.release()
+        self.governance.sessions.let_go(self.exchange.session)
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
@@ -274,12 +277,20 @@ class Passage:
     ) -> None:
         decision = None
         with Edge() as edge:
-            decision = await link.wait(answer)
+            try:
+                decision = await link.wait(answer)
+            except asyncio.CancelledError as error:
+                if self._done or (task := asyncio.current_task()) is None or task.cancelling():
+                    raise
+                raise InterceptorFailed("what it waits for was cancelled") from error
         if edge.error is not None:
             decision = self._failed(link, edge.error)
         self._task = None
         if not self._done:
-            then(decision)
+            with Edge() as edge:
+                then(decision)
+            if edge.error is not None:
+                self._finish(failure(INTERNAL_ERROR, "the request could not go on", {"reason": str(edge.error)[:200]}))
 
     def _ask(self, link: Link, decision: AskPerson, then: Callable[[], None], refused_from: int) -> None:
         """Ask the person at the client, for as long as a server's question may wait."""
@@ -290,7 +301,7 @@ class Passage:
                 self._timer = None
             if self._done:
                 return
-            if not _said_yes(reply):
+            if not said_yes(reply):
                 self._refused(link, decision.refusal, decision.rule, refused_from)
                 return
             self._note(link, "asked", decision.rule, "the person said yes")
@@ -303,8 +314,8 @@ class Passage:
             else:
                 then()
 
-        ask = Ask("elicitation/create", _question(decision.question), answered)
-        self._timer = asyncio.get_running_loop().call_later(self.call.allowance.parked, _withdrawn, ask, answered)
+        ask = Ask("elicitation/create", question(decision.question), answered)
+        self._timer = asyncio.get_running_loop().call_later(self.call.allowance.parked, withdrawn, ask, answered)
         if self._show is not None:
             self._show(ask)
         else:
@@ -361,33 +372,9 @@ class Passage:
 
     def asked(self, ask: Ask, now: float) -> None:
         """The server asks the client something."""
-        self.governance.asked(self.exchange.server, self.call.origin, ask, partial(self.call.show, now=now))
+        exchange, show = self.exchange, partial(self.call.show, now=now)
+        self.governance.asked(exchange.server, self.call.origin, ask, show, exchange.profile)
 
     def noted(self, method: str, params: bytes) -> bytes | None:
         """The server says something; returns what is passed on of it."""
-        return self.governance.said(self.exchange.server, self.call.origin, method, params)
-
-
-def _question(text: str) -> bytes:
-    schema = {
-        "type": "object",
-        "properties": {"allow": {"type": "boolean", "title": "Allow it"}},
-        "required": ["allow"],
-    }
-    return encode({"mode": "form", "message": text, "requestedSchema": schema})
-
-
-def _said_yes(reply: Reply) -> bool:
-    try:
-        said = msgspec.json.decode(reply.result or b"null")
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    content = said.get("content") if isinstance(said, dict) else None
-    accepted = isinstance(said, dict) and said.get("action") == "accept"
-    return accepted and isinstance(content, dict) and content.get("allow") is True
-
-
-def _withdrawn(ask: Ask, answered: Callable[[Reply], None]) -> None:
-    if not ask.done:
-        ask.withdraw()
-        answered(failure(REFUSED, "nobody answered in time"))
+        return self.governance.said(self.exchange.server, self.call.origin, method, params, self.exchange.profile)

@@ -199,6 +199,7 @@ class Subscribers:
             return
         method, origin = "resources/subscribe", Origin(holder.client, modern=True)
         call = Call(method, {"uri": place.uri}, origin=origin)
+        holder.calls.append(call)
 
         def act(call: Call) -> None:
             self.hold(holder, place.server, place.uri, shown, call.finish)

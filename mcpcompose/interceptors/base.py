@@ -79,7 +79,7 @@ class Exchange:
         if self._of is not raw:
             try:
                 self._value = msgspec.json.decode(raw)
-            except (msgspec.MsgspecError, RecursionError):
+            except (msgspec.MsgspecError, ValueError, RecursionError):
                 self._value = None
             self._of = raw
         return self._value

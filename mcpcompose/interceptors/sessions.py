@@ -32,7 +32,7 @@ class TooMany(ValueError):  # noqa: N818  reads as what it is
 class GovernedSession:
     """One client's. Changes are told to the store that made it, which writes them down before they count."""
 
-    __slots__ = ("_changed", "_others", "client", "id", "labels", "last", "pins", "since")
+    __slots__ = ("_changed", "_others", "client", "id", "labels", "last", "pins", "since", "users")
 
     def __init__(
         self,
@@ -41,6 +41,8 @@ class GovernedSession:
         changed: Callable[[], None] = lambda: None,
         others: Callable[[], tuple[GovernedSession, ...]] = lambda: (),
     ) -> None:
+        self.users = 0
+        """Requests of it that are under way: it does not end before them."""
         self.id = secrets.token_hex(8)
         self.client = client
         self.since = self.last = now
@@ -75,9 +77,9 @@ class GovernedSession:
 
     def pin(self, key: str, value: str) -> str:
         """Pin *key* to *value* unless it is pinned; returns what it is pinned to. Raises `TooMany`."""
-        pinned = self.pinned(key)
-        if pinned is not None and pinned != value:
-            return pinned
+        for one in (self, *self._others()):
+            if (pinned := one.pins.get(key)) is not None and pinned != value:
+                return pinned
         if key not in self.pins:
             if len(self.pins) >= _MOST_PINS or len(value) > _LONGEST_PIN:
                 raise TooMany
@@ -133,7 +135,7 @@ class GovernedSessions:
         """The session of *client*; None for one without a token of its own."""
         now, name = self._clock(), client if client is not None else SHARED
         session = self._by_client.get(name)
-        if session is None or now - session.last > self.idle:
+        if session is None or self._is_over(session, now):
             session = self._by_client[name] = self._new(name, now)
         session.last = max(session.last, now)
         if (session.labels or session.pins) and now - self._saved > min(_SAVE_EVERY, self.idle / 4):
@@ -143,7 +145,15 @@ class GovernedSessions:
     def all(self) -> tuple[GovernedSession, ...]:
         """Those that have not ended."""
         now = self._clock()
-        return tuple(one for one in self._by_client.values() if now - one.last <= self.idle)
+        return tuple(one for one in self._by_client.values() if not self._is_over(one, now))
+
+    def let_go(self, session: GovernedSession) -> None:
+        """A request of *session* has ended, which was a sign of life."""
+        session.users -= 1
+        session.last = max(session.last, self._clock())
+
+    def _is_over(self, session: GovernedSession, now: float) -> bool:
+        return not session.users and now - session.last > self.idle
 
     def reset(self, client: str) -> bool:
         """End the session of *client*, by a person; False when it has none."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.stage import FakeServer, Stage, project, running, tool, until
-from mcpcompose.gateway.chain import Link
+from mcpcompose.gateway.chain import Broken, Link
 from mcpcompose.interceptors.base import (
     Answer,
     AskPerson,
@@ -662,3 +662,110 @@ async def test_a_yes_that_cannot_be_remembered_is_a_failure_of_the_interceptor(s
         second = (await stage.post("tools/call", {**REQUESTS["tools/call"], **can, **again})).json()["result"]
     assert second["isError"] is True
     assert not server.calls
+
+
+# --- what a second pair of eyes found ---
+
+
+async def test_an_interceptor_that_cannot_be_made_fails_after_a_call_too(stage: Stage) -> None:
+    server = await serve(stage)
+    governance = stage.gateway.governance
+    spec = Spec.model_validate({"use": "annotate", "when": "after"})
+    governance.links.all = (Link(spec, "broken", Broken("no such file")),)
+    governance.active = True
+    answered = await ask(stage, "tools/call", REQUESTS["tools/call"], "modern")
+    assert answered["result"]["isError"] is True
+    assert "broken" in answered["result"]["content"][0]["text"]
+    assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize("spelling", [r'"result\u0054ype":"input_required"', r'"resultType":"input\u005frequired"'])
+async def test_escapes_do_not_hide_a_modern_server_s_questions(stage: Stage, spelling: str) -> None:
+    def call(server: FakeServer, request: dict[str, Any]) -> None:
+        form = json.dumps(FORM)
+        asks = f'{{"one":{{"method":"elicitation/create","params":{form}}}}}'
+        result = f'{{{spelling},"inputRequests":{asks},"requestState":"s"}}'
+        server.put(f'{{"jsonrpc":"2.0","id":{json.dumps(request["id"])},"result":{result}}}\n'.encode())
+
+    server = everything()
+    server.modern, server.answers["tools/call"] = True, call
+    await serve(stage, server)
+    can = {"_meta": {"io.modelcontextprotocol/clientCapabilities": ELICITS}}
+    govern(stage, Probe(on_before=lambda e: Refuse("no") if e.method == "elicitation/create" else None))
+    assert "Your name?" not in (await stage.post("tools/call", {**REQUESTS["tools/call"], **can})).text
+    govern(stage, Probe())
+    asked = (await stage.post("tools/call", {**REQUESTS["tools/call"], **can})).json()["result"]
+    assert asked["resultType"] == "input_required"
+    assert asked["requestState"] != "s", "a server's state is sealed"
+
+
+async def test_what_an_interceptor_waits_for_being_cancelled_is_its_failure(stage: Stage) -> None:
+    await serve(stage)
+
+    async def cancelled() -> Decision | None:
+        raise asyncio.CancelledError
+
+    [link] = govern(stage, Probe(on_before=lambda _exchange: cancelled()))
+    async with asyncio.timeout(5):
+        answered = await ask(stage, "tools/call", REQUESTS["tools/call"], "modern")
+    assert answered["result"]["isError"] is True
+    assert link.users == 0
+
+
+async def test_a_session_does_not_end_while_a_request_of_it_is_under_way(stage: Stage) -> None:
+    server = everything()
+    answers: list[dict[str, Any]] = []
+    server.answers["tools/call"] = lambda _server, message: answers.append(message)
+    await serve(stage, server)
+    sessions = stage.gateway.governance.sessions
+    sessions.idle = 0.0
+    govern(stage, Probe(on_after=lambda e: e.session.label("private", "a/echo")))
+    waiting = asyncio.create_task(ask(stage, "tools/call", REQUESTS["tools/call"], "modern"))
+    await until(lambda: bool(answers))
+    before = sessions.of("default")
+    server.result(answers[0], TEXT)
+    await waiting
+    assert before.has("private") == "a/echo"
+    assert before.users == 0
+
+
+async def test_questions_in_a_task_pass_too(stage: Stage) -> None:
+    tasks = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    form = {"mode": "form", "message": "Your name?", "requestedSchema": {"type": "object", "properties": {}}}
+
+    def begins(server: FakeServer, request: dict[str, Any]) -> None:
+        server.result(request, {"resultType": "task", "taskId": "t1", "status": "working", "pollIntervalMs": 50})
+
+    def told(server: FakeServer, request: dict[str, Any]) -> None:
+        asks = {"one": {"method": "elicitation/create", "params": form}}
+        done = {"resultType": "complete", "taskId": "t1", "status": "input_required", "inputRequests": asks}
+        server.result(request, done)
+
+    server = everything()
+    server.modern = True
+    server.capabilities = {"tools": {}, **tasks}
+    server.answers |= {"tools/call": begins, "tasks/get": told}
+    await serve(stage, server)
+    govern(stage, Probe(on_before=lambda e: Refuse("no") if e.method == "elicitation/create" else None))
+    can = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {**tasks, **ELICITS}}}
+    task = (await stage.post("tools/call", {**REQUESTS["tools/call"], **can})).json()["result"]
+    assert "Your name?" not in (await stage.post("tasks/get", {"taskId": task["taskId"], **can})).text
+
+
+async def test_a_list_of_several_servers_is_seen_by_who_asks_for_one_of_them(stage: Stage) -> None:
+    await serve(stage, b=everything())
+    probe = Probe()
+    govern(stage, probe, match={"server": ["b"], "methods": ["tools/list"]})
+    await ask(stage, "tools/list", {}, "modern")
+    assert ("after", "tools/list", None) in probe.seen
+
+
+async def test_log_levels_pass_too(stage: Stage) -> None:
+    server = everything()
+    server.capabilities = {**server.capabilities, "logging": {}}
+    await serve(stage, server)
+    govern(stage, Probe(on_before=lambda e: Refuse("no levels") if e.method == "logging/setLevel" else None))
+    session = await stage.session()
+    answered = (await session.post("logging/setLevel", {"level": "debug"})).json()
+    assert answered["error"]["message"] == "no levels"
+    assert not [one for one in server.seen if one.get("method") == "logging/setLevel"]
