@@ -61,7 +61,8 @@ def gateway(upstream: str, era: str = "auto", *, url: str = "", server_era: str 
         top = {} if contained else {"engine": "process"}
         if upstream != "http" and era != "modern":  # on stdio a question does not say which call it belongs to
             server |= {"scope": "session", "instances": {"warm": 2}}
-        servers = {SERVER: {**server, "era": era, "prefix": ""}, "decoy": echo}
+        # What it offers changes when its tests say so, which is what trust on first sight is there to hold back.
+        servers = {SERVER: {**server, "era": era, "prefix": "", "integrity": "off"}, "decoy": echo}
         workspace.save(servers, gateway={"auth": "none"}, **top)
         workspace.run("trust", "--all", code=None)
         done = workspace.up(code=None, bound=600)

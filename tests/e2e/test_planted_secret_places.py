@@ -61,7 +61,8 @@ COMMANDS = (
     "lock --check", "lock --accept env", "lock --format json", "import mcp.json --dry-run",
     "import mcp.json --dry-run --format json", "import mcp.json --output imported.yaml", "pull env", "restart env",
     "stop host", "start host", "up -d", "up -d --format json", "build", "tools ls --nonsense", "nonsense", "init",
-    "config -f none.yaml",
+    "config -f none.yaml", "audit tail", "audit show", "audit show --format json", "audit verify", "session ls",
+    "session ls --format json", "session reset default", "policy test policy-tests.yaml",
 )  # fmt: skip
 NOT_RUN = {
     "run": "speaks to a client on standard output: what a server answers",
@@ -462,7 +463,9 @@ def look_at_files(workspace: Workspace, places: Places, sources: list[Path]) -> 
     places.add("runtime folder", "\n".join(str(path) for path in (workspace.home / "run").rglob("*")))
     places.add_files("everything below MCP_COMPOSE_HOME", workspace.home, except_for=secret_files)
     places.add_files("project folder", workspace.directory, except_for=sources)
-    places.add_files("logs", next(workspace.home.glob("state/*/logs")))
+    for folder in (one for one in workspace.home.glob("state/*/logs") if any(one.iterdir())):
+        places.add_files("logs", folder)
+    assert "logs" in {name.partition(" ")[0] for name in places.names}
     (workspace.base / "user" / "there").write_text("so that there is a file")
     places.add_files("home folder", workspace.base / "user")
     (workspace.base / "tmp" / "there").write_text("so that there is a file")
