@@ -19,7 +19,7 @@ _MASK: Final = MASK.encode()
 _SHORTEST_VALUE: Final = 4
 _SHORTEST_FORM: Final = 6
 _SHORTEST_LINE: Final = 16
-_FEW: Final = 24
+_FEW: Final = 6
 """Forms up to which looking for one after the other is quicker than an automaton for all."""
 
 _UNICODE_ESCAPE: Final = re.compile(r"\\u([0-9a-f]{4})")
@@ -94,6 +94,8 @@ class Redactor:
 
     def spans(self, data: bytes) -> list[Span]:
         """Where *data* holds a form; overlapping ones as one, in order. May be asked in any thread."""
+        if not self._forms:
+            return []
         finder = self._finder
         if finder is None or finder.size != len(self._forms):
             finder = self._finder = _Finder(tuple(self._forms))

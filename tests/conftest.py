@@ -22,6 +22,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 STRICT = os.environ.get("CI") == "true" or bool(os.environ.get("MCP_COMPOSE_TEST_STRICT"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that say of themselves that they may take long begin first, so that none of them is left at the end."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest.get(item.path, 0), marker.args[0] if marker and marker.args else 0)
+    items.sort(key=lambda item: -longest[item.path])
+
+
 @functools.cache
 def _engine_problem() -> str | None:
     from harness.containers import engine_problem

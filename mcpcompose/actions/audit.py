@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY: Final = 0.1
 _AGO: Final = re.compile(r"([0-9]{1,9})(s|m|h|d)")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_ANCHOR: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+_ANCHOR: Final = re.compile(r"([1-9][0-9]{0,17}):([0-9a-f]{64})")
 
 
 def folder_of(place: Place) -> Path:
@@ -33,10 +33,11 @@ def tail(place: Place, asked: Filter, count: int, *, follow: bool) -> Iterator[d
 
     folder = folder_of(place)
     try:
-        if count:
-            yield from entries.newest(folder, asked, count)
+        found = entries.newest(folder, asked, count) if count else []
+        ends = entries.ends(folder)
+        yield from found
         if follow:
-            yield from entries.follow(folder, asked, lambda: time.sleep(_LOOK_EVERY))
+            yield from entries.follow(folder, asked, lambda: time.sleep(_LOOK_EVERY), ends)
     except OSError as error:
         raise _unreadable(folder, error) from error
 
@@ -61,7 +62,10 @@ def verify(place: Place, anchor: str | None) -> Verdict:
     if anchor is not None:
         found = _ANCHOR.fullmatch(anchor)
         if found is None:
-            raise UsageError("`--head` wants `NUMBER:HASH`, as `mcp-compose audit verify` prints it")
+            raise UsageError(
+                f"`--head` wants `NUMBER:HASH`, not `{anchor}`",
+                hint="`mcp-compose audit verify` prints it in its last line",
+            )
         link = Link(int(found[1]), found[2])
     folder = folder_of(place)
     try:

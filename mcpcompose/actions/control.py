@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mcpcompose.actions.context import Context, Source, remember
 from mcpcompose.actions.report import plan_as_json, problem_as_json, server_as_json, step_as_json, waiting_as_json, why
+from mcpcompose.actions.trust import as_json
 from mcpcompose.actions.version import version_number
 from mcpcompose.auth.tokens import DEFAULT_PROFILE
 from mcpcompose.config.watch import changes
@@ -87,10 +88,8 @@ class GatewayControl:
             "servers": [server_as_json(one) for one in context.gateway.status()] if project else [],
             "problem": problem_as_json(problem) if problem else None,
             "interceptors": context.redactor.tree(context.gateway.governance.problems()),
-            "unapproved": [
-                {"hash": form.hash, "kind": form.kind, "subject": form.subject, "text": form.text}
-                for form in status.pending
-            ],
+            "remarks": list(project.provenance.remarks) if project else [],
+            "unapproved": [as_json(form) for form in status.pending],
         }
 
     async def apply(self, request: Json) -> AsyncIterator[Json]:
@@ -166,14 +165,17 @@ class GatewayControl:
 
     async def withheld(self) -> Sequence[Json]:
         """What of the servers' definitions waits for acceptance; to be looked at, so no secret is in it."""
-        found: list[Json] = self._context.redactor.tree(
-            [waiting_as_json(one) for one in self._context.gateway.waiting()]
-        )
-        return found
+        return await self._shown(self._context.gateway.waiting())
 
     async def accept(self, hashes: Sequence[str]) -> Sequence[Json]:
         """Accept exactly these."""
-        return [waiting_as_json(one) for one in self._context.gateway.accept(hashes)]
+        return await self._shown(self._context.gateway.accept(hashes))
+
+    async def _shown(self, waiting: Sequence[Any]) -> Sequence[Json]:
+        """As JSON; made in a thread, since a server can offer very much."""
+        shown = await asyncio.to_thread(lambda: [waiting_as_json(one) for one in waiting])
+        found: list[Json] = self._context.redactor.tree(shown)
+        return found
 
     async def call(self, request: Json) -> Json:
         """One call through the gateway's own pipeline."""
@@ -360,6 +362,7 @@ class GatewayControl:
             "failed": failed,
             "engine": project.engine if project else None,
             "endpoint": self._context.gateway.url,
+            "remarks": list(project.provenance.remarks) if project else [],
             "servers": [server_as_json(one) for one in statuses],
         }
 

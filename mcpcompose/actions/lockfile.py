@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mcpcompose.actions.admin_client import AdminClient, Event
 from mcpcompose.actions.locate import Place
 from mcpcompose.actions.spawn import running_gateway
-from mcpcompose.errors import McpComposeError
+from mcpcompose.errors import ApprovalNeeded, McpComposeError
+from mcpcompose.spec.lockfile import accept_command
+from mcpcompose.upstream.base import Withheld
 
 if TYPE_CHECKING:
     from mcpcompose.config.load import Loaded
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mcpcompose.spec.lockfile import Lock, LockedServer
 
 OnEvent = Callable[[Event], None]
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ def lock(place: Place, accept: Sequence[str], on_event: OnEvent) -> Report:
     choice = accepted(accept, loaded.project.servers)
     before = loaded.project.lock
     _refuse_unapproved(place, loaded, _ours(loaded, choice))
+    if before is None:
+        _refuse_withheld(place, choice)
     found = _pinned(place, loaded, choice.servers, on_event)
     text = lock_text(found.lock) if before is None or found.lock != before else None
     with _looking(place, text, on_event) as gateway:
@@ -188,6 +193,19 @@ def _refuse_unapproved(place: Place, loaded: Loaded, ours: frozenset[str]) -> No
     waiting = run(lambda: unapproved(loaded, place_of(place)))
     if others := tuple(form for form in waiting if form.kind != LOOSER_LOCK or form.subject not in ours):
         raise_pending(others)
+
+
+def _refuse_withheld(place: Place, choice: Accepted) -> None:
+    """A first lock takes everything as it is, but not what the running gateway withholds: that a person has to say."""
+    gateway = running_gateway(place)
+    for server in gateway.status()["servers"] if gateway is not None else ():
+        name, waiting = server["server"], server["withheld"]
+        if waiting and name not in choice.servers:
+            said = ", ".join(str(Withheld(one["kind"], one["name"], one["why"])) for one in waiting[:_SHOWN])
+            raise ApprovalNeeded(
+                f"server `{name}` offers what nobody accepted: {said}",
+                hint=f"look at it with `mcp-compose trust`, and accept it there or with `{accept_command(name)}`",
+            )
 
 
 def _pinned(place: Place, loaded: Loaded, renew: frozenset[str], on_event: OnEvent) -> Pinned:

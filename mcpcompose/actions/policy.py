@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcpcompose.actions.locate import Place
-from mcpcompose.errors import McpComposeError, Position, UsageError
+from mcpcompose.errors import FileProblems, McpComposeError, Position, Problem
 
 if TYPE_CHECKING:
     from mcpcompose.config.load import Loaded
@@ -76,7 +76,7 @@ async def _case(project: Project, rehearsal: Rehearsal, case: Case, index: int, 
         wrong = next(_differences(step, outcome), None)
         if wrong is not None:
             where = f"step {number + 1} (`{server}/{name}`)"
-            return Result(case.name, f"{where}: {wrong}", tests.position(index, number))
+            return Result(case.name, f"{where}: {wrong}", tests.position("tests", index, "steps", number))
     return Result(case.name)
 
 
@@ -131,16 +131,32 @@ def _said(decision: Any) -> str:
 
 
 def _check_names(project: Project, tests: PolicyFile) -> None:
-    """A test about a server that is not there would be about nothing."""
+    """A test about a server that is not there would be about nothing. Raises `FileProblems`."""
+    problems = [
+        _unknown("server", name, project.servers, tests.position("tools", name))
+        for name in tests.tests.tools
+        if name not in project.servers
+    ]
     for index, case in enumerate(tests.tests.tests):
-        where = tests.position(index, 0)
-        for kind, name, known in (
-            ("client", case.client, project.clients),
-            ("profile", case.profile, {**project.profiles, "default": None}),
-            *(("server", step.target[1], project.servers) for step in case.steps),
+        at = ("tests", index)
+        for kind, name, known, where in (
+            ("client", case.client, project.clients, (*at, "client")),
+            ("profile", case.profile, project.profiles, (*at, "profile")),
+            *(("server", one.target[1], project.servers, (*at, "steps", n)) for n, one in enumerate(case.steps)),
         ):
             if name is not None and name not in known:
-                raise UsageError(f"test `{case.name}` ({where}): there is no {kind} `{name}`")
+                problems.append(_unknown(kind, name, known, tests.position(*where)))
+    if problems:
+        raise FileProblems(tuple(problems))
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], where: Position | None) -> Problem:
+    from mcpcompose.config.wording import closest
+
+    close = closest(name, known)
+    return Problem(
+        f"there is no {kind} `{name}` in the project" + (f", did you mean `{close}`?" if close else ""), where
+    )
 
 
 async def _around(place: Place, loaded: Loaded) -> Around:

@@ -13,7 +13,8 @@ from mcpcompose.errors import EngineUnreachable
 def status(place: Place) -> dict[str, Any]:
     """
     `project`, `directory`, `files`, `engine`, `endpoint`, `gateway` (None when none runs), `servers`, `problem`
-    (what keeps the file as it is now from taking effect), `interceptors` (what went wrong with them) and `unapproved`.
+    (what keeps the file as it is now from taking effect), `interceptors` (what went wrong with them), `remarks` (what
+    to know of the file) and `unapproved`.
     """
     if gateway := running_gateway(place):
         return gateway.status()
@@ -29,6 +30,7 @@ def status(place: Place) -> dict[str, Any]:
         "servers": _left(place, record) if record.engines else [],
         "problem": None,
         "interceptors": [],
+        "remarks": [],
         "unapproved": [],
     }
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mcpcompose.audit.record import members
 from mcpcompose.redact import MASK, Redactor
 
 _REMEMBERED: Final = 4096
@@ -42,19 +43,49 @@ class Names(dict[str, str]):
 
 
 class Cleaning:
-    """Texts without what *redactor* hides."""
+    """Texts without what *redactor* hides. `look` before each record: what became known since is hidden, too."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._known = -1
-        self._names = Names(redactor)
+        self.names = Names(redactor)
+        self._requests: dict[tuple[str | bool | None, ...], str] = {}
 
-    def names(self) -> Names:
-        """What one record's names are looked up in; what became known since the last one is hidden, too."""
+    def look(self) -> None:
+        """Forget what was made before the last secret became known."""
         if self._known != self._redactor.known:
             self._known = self._redactor.known
-            self._names.clear()
-        return self._names
+            self.names.clear()
+            self._requests.clear()
+
+    def request(  # noqa: PLR0917  what many records have in common
+        self, client: str, profile: str, session: str, server: str, method: str, name: str | None, direction: str,
+        modern: bool,
+    ) -> str:  # fmt: skip
+        """What such a request is, as members of its record; made once for those that come again and again."""
+        key = (client, profile, session, server, method, name, direction, modern)
+        found = self._requests.get(key)
+        if found is None:
+            names = self.names
+            record: dict[str, Any] = {
+                "client": names[client],
+                "profile": names[profile],
+                "session": session,
+                "server": names[server],
+                "method": names[method],
+            }
+            if name is not None:
+                record["name"] = names[name]
+            if modern:
+                record["modern"] = True
+            if direction != "to_server":
+                record["direction"] = direction
+            found = members(record)
+            if len(found) <= _LONGEST_REMEMBERED * 4:
+                if len(self._requests) >= _REMEMBERED:
+                    self._requests.clear()
+                self._requests[key] = found
+        return found
 
     def text(self, text: str) -> str:
         """A text, to be written."""

@@ -6,6 +6,7 @@ Nothing is checked here; that is what `audit.verify` is for. Lines that are no r
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from mcpcompose.audit.files import files
+from mcpcompose.audit.files import files, first_of
 from mcpcompose.audit.record import opened
 
 INTERRUPTED: Final = "interrupted"
@@ -22,6 +23,8 @@ INTERRUPTED: Final = "interrupted"
 UNDER_WAY: Final = "under way"
 _MOST_OPEN: Final = 100_000
 _HIDDEN: Final = ("seq", "event", "prev")
+_BEGUN: Final = "method"
+"""What an entry has whose beginning was read."""
 Record = Mapping[str, Any]
 
 
@@ -103,50 +106,82 @@ class Joining:
 
 def entries(folder: Path, asked: Filter) -> Iterator[dict[str, Any]]:
     """Every request of the log in *folder* that *asked* means, in the order they ended. Raises `OSError`."""
-    joining = Joining()
-    for path in files(folder):
-        for record in _records(path):
-            yield from filter(asked.fits, joining.take(record))
-    yield from filter(asked.fits, joining.rest())
+    yield from filter(asked.fits, _joined(files(folder)))
 
 
 def newest(folder: Path, asked: Filter, count: int) -> list[dict[str, Any]]:
-    """The last *count* of `entries`, reading no more files than it takes. Raises `OSError`."""
+    """The last *count* of `entries`, reading about no more files than it takes. Raises `OSError`."""
     paths = files(folder)
-    for first in range(len(paths) - 1, -1, -1):
-        joining = Joining()
-        found: deque[dict[str, Any]] = deque(maxlen=count)
-        for path in paths[first:]:
-            for record in _records(path):
-                found.extend(filter(asked.fits, joining.take(record)))
-        found.extend(filter(asked.fits, joining.rest()))
-        if len(found) >= count or first == 0:
+    taken = 1
+    while taken < len(paths):
+        joined = _joined(paths[-taken:])
+        found = deque((one for one in joined if _BEGUN not in one or asked.fits(one)), maxlen=count)
+        if len(found) == count and all(_BEGUN in one for one in found):
             return list(found)
-    return []
+        taken *= 4
+    return list(deque(filter(asked.fits, _joined(paths)), maxlen=count))
 
 
-def follow(folder: Path, asked: Filter, wait: Callable[[], None]) -> Iterator[dict[str, Any]]:
-    """What ends from now on; *wait* is called when there is nothing new. Raises `OSError`."""
+def ends(folder: Path) -> dict[Path, int]:
+    """How long each file is now: where `follow` goes on. Raises `OSError`."""
+    found = {}
+    for path in files(folder):
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.stat().st_size
+    return found
+
+
+def follow(
+    folder: Path, asked: Filter, wait: Callable[[], None], after: Mapping[Path, int] | None = None
+) -> Iterator[dict[str, Any]]:
+    """
+    What ends from now on, or *after* what `ends` told; *wait* is called when there is nothing new. Raises `OSError`.
+
+    What rotation lets go before it was read is not shown.
+    """
     joining = Joining()
-    found = files(folder)
-    at = {path: path.stat().st_size for path in found}
-    for path in found[-1:]:
-        for record in _records(path):
+    at = dict(ends(folder) if after is None else after)
+    last = max(at, key=_number, default=None)
+    if last is not None:
+        for record in _records(last, at[last]):
             deque(joining.take(record), maxlen=0)
     while True:
-        for path in files(folder):
-            with path.open("rb") as file:
-                file.seek(at.get(path, 0))
-                while (line := file.readline()).endswith(b"\n"):
-                    at[path] = file.tell()
-                    for record in _opened((line[:-1],)):
-                        yield from filter(asked.fits, joining.take(record))
+        for path in [one for one in files(folder) if last is None or _number(one) >= _number(last)]:
+            for line, end in _whole_lines(path, at.get(path, 0)):
+                at[path] = end
+                for record in _opened((line,)):
+                    yield from filter(asked.fits, joining.take(record))
+            last = path
         wait()
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        yield from _opened(line.rstrip(b"\n") for line in file)
+def _joined(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    joining = Joining()
+    for path in paths:
+        for record in _records(path):
+            yield from joining.take(record)
+    yield from joining.rest()
+
+
+def _number(path: Path) -> int:
+    return first_of(path) or 0
+
+
+def _records(path: Path, until: int | None = None) -> Iterator[dict[str, Any]]:
+    """Those of the file, or of its first *until* bytes; none where a gateway let it go since it was listed."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        for line in file:
+            if until is not None and file.tell() > until:
+                return
+            yield from _opened((line.rstrip(b"\n"),))
+
+
+def _whole_lines(path: Path, start: int) -> Iterator[tuple[bytes, int]]:
+    """From the byte *start* on, each without its newline and with where it ends."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(start)
+        while (line := file.readline()).endswith(b"\n"):
+            yield line[:-1], file.tell()
 
 
 def _opened(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """
 Write down every request before it goes to its server, and how it ended before its answer leaves.
 
-A record is written (`write(2)`) when `began` and `ended` return, so `kill -9` loses none; what cannot be written raises
-`AuditUnavailable`, and the request is refused. No secret value that the gateway knows is ever in it.
+`began` and `ended` gather, and all that was gathered is written (`write(2)`) when `write` returns, so `kill -9` loses
+none that went on; what cannot be written raises `AuditUnavailable`, and the requests are refused. No secret value that
+the gateway knows is ever in it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcpcompose.audit.cleaning import LARGEST_VALUES, LONGEST_TEXT, Cleaning
-from mcpcompose.audit.record import Clock, sizes
+from mcpcompose.audit.record import Clock, members, sizes
 from mcpcompose.audit.store import Store
 from mcpcompose.errors import AuditUnavailable
 from mcpcompose.redact import Redactor
@@ -39,6 +40,7 @@ class AuditLog:
         self._told: str | None = None
         self._settings = settings
         self._values = False
+        self._gathered: list[str] = []
         self._take(settings)
 
     def follow(self, settings: Audit) -> None:
@@ -63,32 +65,22 @@ class AuditLog:
         modern: bool = False,
         direction: str = "to_server",
     ) -> None:
-        """A request is about to be sent on. Raises `AuditUnavailable`."""
-        names = self._clean.names()
-        record: dict[str, Any] = {
-            "seq": 0,
-            "time": self._clock(),
-            "event": "begin",
-            "id": id,
-            "client": names[client],
-            "profile": names[profile],
-            "session": session,
-            "server": names[server],
-            "method": names[method],
-        }
-        if name is not None:
-            record["name"] = names[name]
+        """A request is about to be sent on; *id* is letters, digits and hyphens."""
+        clean = self._clean
+        clean.look()
+        said = (
+            f'"time":"{self._clock()}","event":"begin","id":"{id}",'
+            f"{clean.request(client, profile, session, server, method, name, direction, modern)}"
+        )
         if arguments is not None:
-            record["arguments"] = found = sizes(arguments, names)
+            found = sizes(arguments, clean.names)
+            more: dict[str, Any] = {"arguments": found}
             if self._values and sum(found.values()) <= LARGEST_VALUES:
-                record["values"] = self._clean.tree(arguments)
+                more["values"] = clean.tree(arguments)
+            said = f"{said},{members(more)}"
         if params_size:
-            record["size"] = params_size
-        if modern:
-            record["modern"] = True
-        if direction != "to_server":
-            record["direction"] = direction
-        self._append(record, first=True)
+            said = f'{said},"size":{params_size}'
+        self._gathered.append(said)
 
     def ended(
         self,
@@ -100,24 +92,24 @@ class AuditLog:
         error: str | None = None,
         result: bytes | None = None,
     ) -> None:
-        """A request is over, and its answer about to leave. Raises `AuditUnavailable`."""
-        record: dict[str, Any] = {
-            "seq": 0,
-            "time": self._clock(),
-            "event": "end",
-            "id": id,
-            "outcome": outcome,
-            "ms": round(seconds * 1000, 3),
-        }
+        """A request is over, and its answer about to leave; *outcome* is a word."""
+        said = f'"time":"{self._clock()}","event":"end","id":"{id}","outcome":"{outcome}","ms":{seconds * 1000:.3f}'
+        more: dict[str, Any] = {}
         if decisions:
-            record["decisions"] = [self._clean.decision(one) for one in decisions]
+            more["decisions"] = [self._clean.decision(one) for one in decisions]
         if error is not None:
-            record["error"] = self._clean.text(error)[:LONGEST_TEXT]
+            more["error"] = self._clean.text(error)[:LONGEST_TEXT]
         if result is not None:
-            record["bytes"] = len(result)
+            said = f'{said},"bytes":{len(result)}'
             if self._values:
-                record["result"] = self._clean.result(result)
-        self._append(record)
+                more["result"] = self._clean.result(result)
+        self._gathered.append(f"{said},{members(more)}" if more else said)
+
+    def write(self) -> None:
+        """Write what was gathered, all or nothing; what failed is forgotten. Raises `AuditUnavailable`."""
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._append(gathered)
 
     async def synced(self) -> None:
         """Wait until everything written so far is on disk. Raises `AuditUnavailable`."""
@@ -142,13 +134,13 @@ class AuditLog:
 
     def _note(self, event: dict[str, Any]) -> None:
         try:
-            self._append({"seq": 0, "time": self._clock(), **event})
+            self._append([members({"time": self._clock(), **event})])
         except AuditUnavailable:
             return
 
-    def _append(self, record: dict[str, Any], *, first: bool = False) -> None:
+    def _append(self, said: Sequence[str]) -> None:
         try:
-            self._store.append(record, first=first)
+            self._store.append(said)
         except OSError as error:
             raise self._unavailable(error) from error
         if self.problem is not self._told:

@@ -7,10 +7,10 @@ in docs/audit.md; a reader needs nothing but a JSON parser and SHA-256.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -42,11 +42,23 @@ class Link(NamedTuple):
 START: Final = Link(0, FIRST_HASH)
 
 
-def seal(before: str, record: dict[str, Any]) -> tuple[bytes, str]:
-    """The line of *record* after the hash *before*, and its own hash."""
-    body = _encoded(record)
-    digest = hashlib.sha256(before.encode() + body).hexdigest()
-    return b'%b,"hash":"%b"}\n' % (body[:-1], digest.encode()), digest
+def members(record: Mapping[str, Any]) -> str:
+    """*record* as JSON without its braces, as `sealed` takes it."""
+    return _encoded(record).decode()[1:-1]
+
+
+def sealed(last: Link, said: Sequence[str]) -> tuple[bytes, Link]:
+    """
+    The lines after *last*, one for each of *said*: its members beside `seq` and `hash`; and the place of the last one.
+    """
+    seq, digest = last
+    lines = []
+    for one in said:
+        seq += 1
+        body = f'{{"seq":{seq},{one}'
+        digest = sha256(f"{digest}{body}}}".encode()).hexdigest()
+        lines.append(f'{body},"hash":"{digest}"}}\n')
+    return "".join(lines).encode(), Link(seq, digest)
 
 
 def opened(line: bytes) -> tuple[dict[str, Any], str] | None:
@@ -71,7 +83,7 @@ def opened(line: bytes) -> tuple[dict[str, Any], str] | None:
 
 def hash_of(before: str, line: bytes) -> str:
     """The hash that *line* (as `opened` takes it) has to have after the hash *before*."""
-    digest = hashlib.sha256(before.encode())
+    digest = sha256(before.encode())
     digest.update(line[:-TAIL_BYTES])
     digest.update(b"}")
     return digest.hexdigest()

@@ -11,13 +11,13 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from mcpcompose.audit.ending import look
 from mcpcompose.audit.files import drop, files, first_of, make_file, path_of, writable, write_head, write_whole
-from mcpcompose.audit.record import START, Clock, Link, seal
+from mcpcompose.audit.record import START, Clock, Link, members, sealed
 from mcpcompose.audit.syncing import Syncing
 from mcpcompose.errors import McpComposeError
 from mcpcompose.paths import private_folder
@@ -49,18 +49,18 @@ class Store:
         self._refused: OSError | None = None
         self._look_again = 0.0
 
-    def append(self, record: dict[str, Any], *, first: bool = False) -> None:
-        """Write *record*, whose `seq` is set here, *first* after a look at the file. Raises `OSError`."""
+    def append(self, said: Sequence[str]) -> None:
+        """Write the records of which `record.members` are *said*, all or nothing. Raises `OSError`."""
         if self._descriptor == _CLOSED or self._sync.failure is not None or self._sync.moved:
             self._open()
-        elif first:
+        else:
             info = os.fstat(self._descriptor)
             if info.st_nlink == 0 or info.st_size != self._size:
                 self._let_go("the file was removed" if info.st_nlink == 0 else "something else wrote to the file")
                 self._open()
             elif self._size >= self.rotate:
                 self._rotate()
-        self._write(record)
+        self._write(said)
 
     @property
     def is_open(self) -> bool:
@@ -82,14 +82,12 @@ class Store:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def _write(self, record: dict[str, Any], before: Link | None = None) -> None:
-        """*record* after *before*, or after the last one."""
-        last = before or self._link or START
-        record["seq"] = seq = last.seq + 1
-        line, digest = seal(last.hash, record)
+    def _write(self, said: Sequence[str], before: Link | None = None) -> None:
+        """Records after *before*, or after the last one."""
+        data, link = sealed(before or self._link or START, said)
         descriptor = self._descriptor
         try:
-            write_whole(descriptor, line)
+            write_whole(descriptor, data)
             if self.always:
                 os.fdatasync(descriptor)
         except OSError as error:
@@ -97,12 +95,12 @@ class Store:
                 os.ftruncate(descriptor, self._size)
             self._let_go(error.strerror or str(error))
             raise
-        self._size += len(line)
-        self._link = link = Link(seq, digest)
+        self._size += len(data)
+        self._link = link
         self._sync.written(descriptor, link, self._path)
 
-    def _event(self, event: str, **more: Any) -> dict[str, Any]:
-        return {"seq": 0, "time": self._clock(), "event": event, **more}
+    def _event(self, event: str, **more: Any) -> list[str]:
+        return [members({"time": self._clock(), "event": event, **more})]
 
     def _let_go(self, why: str) -> None:
         self._why = why
@@ -118,9 +116,10 @@ class Store:
         there = first_of(found[0]) or 1 if found else last.seq + 1
         if there > self._oldest:
             self._write(self._event("gap", **{"from": self._oldest, "to": there - 1}))
-        left = drop(found, self.keep)
+        left = found[-self.keep :]
         self._oldest = first_of(left[0]) or 1 if left else last.seq + 1
-        self._begin(self._link or last)
+        self._begin(self._link or last)  # it says what is kept, before the rest goes: whoever reads meanwhile misses none
+        drop(found, self.keep)
 
     def _begin(self, last: Link) -> None:
         """A new file after the record *last*."""

@@ -17,8 +17,9 @@ from mcpcompose.audit.files import HEAD, files, first_of, read_head
 from mcpcompose.audit.record import START, Link, hash_of, opened
 
 _MOST: Final = 200
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 20
 _LONGEST_LINE: Final = 256 << 20
+_ASKED_FOR: Final = "what was asked for"
 
 
 @dataclass(slots=True)
@@ -43,7 +44,10 @@ class Verdict:
 
 
 def verify(folder: Path, anchor: Link | None = None) -> Verdict:
-    """Read the whole log in *folder*. *anchor* is a record that must be in it, as an earlier run gave it."""
+    """
+    Read the whole log in *folder*. *anchor* is a record that must be in it, as an earlier run gave it; one that
+    rotation let go is a problem like one that never was. Raises `OSError`.
+    """
     for attempt in range(_ATTEMPTS):
         try:
             return _Reading(folder, anchor).verdict()
@@ -58,7 +62,7 @@ class _Reading:
         self._folder = folder
         self._found = Verdict()
         self._head = read_head(folder)
-        self._anchors = {"what was on disk (`head`)": self._head, "what was asked for": anchor}
+        self._anchors = {"what was on disk (`head`)": self._head, _ASKED_FOR: anchor}
         self._last: Link | None = None
         self._open: set[str] = set()
         self._oldest: int | None = None
@@ -172,7 +176,19 @@ class _Reading:
                 first = last.seq + 1 if last is not None else 1
                 found.problem(f"records {first} to {anchor.seq} at the end are missing: {whose} is record {anchor.seq}")
             elif found.first is not None and anchor.seq < found.first:
-                found.notes.append(f"record {anchor.seq}, {whose}, is older than what is kept")
+                self._older(anchor, whose)
+        self._at_beginning(paths)
+
+    def _older(self, anchor: Link, whose: str) -> None:
+        """What is no longer kept says nothing about what is: whoever asks for it learns that it was not found."""
+        text = f"record {anchor.seq}, {whose}, is older than what is kept"
+        if whose == _ASKED_FOR:
+            self._found.problem(f"{text}, so it does not show that this is the same log; ask for a newer one")
+        else:
+            self._found.notes.append(text)
+
+    def _at_beginning(self, paths: list[Path]) -> None:
+        found = self._found
         first = found.first or 1
         if self._oldest is not None and first > self._oldest:
             found.problem(f"records {self._oldest} to {first - 1} at the beginning are missing")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,9 +14,30 @@ from mcpcompose.cli.session import Format, FormatOption, session
 from mcpcompose.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mcpcompose.audit.entries import Filter
     from mcpcompose.audit.verify import Verdict
 
+_HELP = """\
+Who called what, what was decided by which rule, and how it ended.
+
+Read from the project's files: it works with and without a gateway, and none is asked. Names and sizes are written,
+values only with `audit: {values: redacted}` in the file. Filters go together, and take globs: --server 'git*'.
+"""
+_END = """\
+\b
+Examples:
+  mcp-compose audit tail                            the last 20 requests
+  mcp-compose audit tail -f --outcome refused       what is refused from now on, too
+  mcp-compose audit show --client cursor --since 2h everything that client did in two hours
+  mcp-compose audit show 3f9a12c4-17                one request, by the id at the end of its line
+  mcp-compose audit verify                          was it changed, removed or cut off?
+  mcp-compose audit verify --head 4711:5f3c…        is it the log that was there then?
+\b
+What is written, and what verify cannot find: docs/audit.md.
+"""
+_OUTCOMES = ("ok", "error", "refused", "answered", "cancelled", "failed", "interrupted", "under way")
 _TAIL_END = """\
 \b
 With --format json each request is one line of JSON. Names may be globs.
@@ -33,12 +56,14 @@ Examples:
 """
 _VERIFY_END = """\
 \b
-Exit code 1 when something was changed, removed, put in another order or cut off. It prints the last record as
-NUMBER:HASH; kept somewhere else, it shows with --head that the log was not written anew as a whole.
+Exit code 1 when something was changed, removed, put in another order or cut off. Whoever can write the log can
+write all of it anew, which nothing in it shows. So keep the `head` that is printed, NUMBER:HASH, where they cannot
+write, and ask for it next time: exit code 1 when that record is not in the log any more.
 \b
 Examples:
   mcp-compose audit verify
   mcp-compose audit verify --head 4711:5f3c…
+  mcp-compose audit verify --format json | jq -r .head
 """
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Of this tool, prompt or resource.")]
 Client = Annotated[str | None, typer.Option("--client", metavar="NAME", help="Of this client.")]
@@ -63,11 +88,11 @@ Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Befo
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Who called what, and what was decided.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help=_HELP, epilog=_END, no_args_is_help=True, rich_markup_mode=None)
     group.command("tail", epilog=_TAIL_END)(tail)
     group.command("show", epilog=_SHOW_END)(show)
     group.command("verify", epilog=_VERIFY_END)(verify)
-    app.add_typer(group, name="audit")
+    app.add_typer(group, name="audit", short_help="Who called what, and what was decided.")
 
 
 def tail(
@@ -118,11 +143,11 @@ def show(
     if id_ is None:
         _print(entries, found.output, form)
         return
-    shown = list(entries)
+    shown = 0
+    for shown, entry in enumerate(entries, 1):  # noqa: B007  none, or how many
+        found.output.json(entry)
     if not shown:
         raise UsageError(f"there is no request `{id_}` in the audit log", hint="`mcp-compose audit tail` lists them")
-    for entry in shown:
-        found.output.json(entry)
 
 
 def verify(
@@ -134,11 +159,12 @@ def verify(
     from mcpcompose.actions import audit as action
 
     found = session(context)
-    verdict = action.verify(found.place(), head)
+    place = found.place()
+    verdict, folder = action.verify(place, head), action.folder_of(place)
     if form is Format.JSON:
-        found.output.json(_as_json(verdict))
+        found.output.json(_as_json(verdict, folder))
     else:
-        _tell(verdict, found.output)
+        _tell(verdict, folder, found.output)
     return 1 if verdict.problems else 0
 
 
@@ -158,6 +184,7 @@ def _filter(
     from mcpcompose.actions.audit import moment
     from mcpcompose.audit.entries import Filter
 
+    _check_outcome(outcome)
     return Filter(
         id=id_,
         client=client,
@@ -171,6 +198,16 @@ def _filter(
         since=moment(since) if since is not None else None,
         until=moment(until) if until is not None else None,
     )
+
+
+def _check_outcome(outcome: str | None) -> None:
+    """A slip would show nothing, which looks like nothing happened."""
+    if outcome is None or any(fnmatchcase(one, outcome) for one in _OUTCOMES):
+        return
+    close = get_close_matches(outcome, _OUTCOMES, n=1)
+    known = ", ".join(f"`{one}`" for one in _OUTCOMES)
+    meant = f", did you mean `{close[0]}`?" if close else ""
+    raise UsageError(f"no request ends with `{outcome}`{meant}", hint=f"it is one of {known}, or a glob")
 
 
 def _print(entries: Iterable[Mapping[str, Any]], output: Output, form: Format) -> None:
@@ -206,10 +243,11 @@ def _decision(one: Mapping[str, Any]) -> str:
     return f"{one.get('interceptor', 'gateway')}: {one.get('decision', '?')}{rule}"
 
 
-def _as_json(verdict: Verdict) -> dict[str, Any]:
+def _as_json(verdict: Verdict, folder: Path) -> dict[str, Any]:
     """The verdict as `--format json` prints it; names here are stable."""
     return {
         "intact": not verdict.problems,
+        "folder": str(folder),
         "files": verdict.files,
         "records": verdict.records,
         "requests": verdict.requests,
@@ -222,7 +260,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _tell(verdict: Verdict, output: Output) -> None:
+def _tell(verdict: Verdict, folder: Path, output: Output) -> None:
     for problem in verdict.problems:
         output.error_lines(problem)
     for note in verdict.notes:
@@ -231,6 +269,6 @@ def _tell(verdict: Verdict, output: Output) -> None:
         output.line("nothing has been written yet" if not verdict.problems else "the audit log is gone")
         return
     cut = f", {verdict.interrupted} interrupted" if verdict.interrupted else ""
-    counted = f"{verdict.records} records, {verdict.requests} requests{cut}, {verdict.files} files"
+    counted = f"{verdict.records} records, {verdict.requests} requests{cut}, {verdict.files} files in {folder}"
     output.line(f"{'the audit log is NOT intact' if verdict.problems else 'the audit log is intact'}: {counted}")
     output.line(f"head {verdict.last}")

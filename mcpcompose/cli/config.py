@@ -41,6 +41,8 @@ def config(
 
     found = session(context)
     loaded = action.load(found.place())
+    for remark in loaded.project.provenance.remarks:
+        found.output.warning(remark)
     if explain is not None:
         origin = action.explain(loaded, explain)
         if form is Format.JSON:

@@ -12,6 +12,21 @@ from mcpcompose.cli.ps import age
 from mcpcompose.cli.session import Format, FormatOption, session
 from mcpcompose.errors import UsageError
 
+_HELP = """\
+What clients have read, and are pinned to.
+
+A session is a client's token, as `flow` and `session-pin` see it: reconnecting, a second connection or
+another endpoint is the same session. It ends after `session.idle` of silence (30 minutes by default), or by `reset`.
+"""
+_END = """\
+\b
+Examples:
+  mcp-compose session ls               who has read what, and is held to what
+  mcp-compose session reset cursor     a refused client may begin anew; end its conversation first
+  mcp-compose session reset shared     the one of everybody without a token of their own
+\b
+What labels and pins decide: docs/built-ins.md. What was refused and why: `mcp-compose audit tail --outcome refused`.
+"""
 _LS_END = """\
 \b
 READ says what a client has read that rules of `flow` are about, PINNED what a `session-pin` holds it to. Neither is
@@ -33,7 +48,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="What clients have read, and are pinned to.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help=_HELP, epilog=_END, no_args_is_help=True, rich_markup_mode=None)
     group.command("ls", epilog=_LS_END)(ls)
     group.command("reset", epilog=_RESET_END)(reset)
     app.add_typer(group, name="session")

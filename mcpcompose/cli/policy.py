@@ -7,15 +7,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mcpcompose.cli.problems import relative
 from mcpcompose.cli.session import Format, FormatOption, session
 
 if TYPE_CHECKING:
     from mcpcompose.actions.policy import Result
 
+_HELP = """\
+Try the rules of the project.
+
+A file says which requests a client would make, what a server would answer, and what must be decided; the project's
+own interceptors decide, without any server. `policy` in the file, which says what may run at all, is not tried here.
+"""
+_END = """\
+\b
+Example, policy-tests.yaml:
+  tests:
+    - name: a second repository is closed
+      steps:
+        - {call: github/get_issue, arguments: {owner: acme, repo: site}, returns: text, expect: allow}
+        - {call: github/get_issue, arguments: {owner: acme, repo: payroll}, expect: deny, by: session-pin}
+\b
+Examples:
+  mcp-compose policy test policy-tests.yaml
+  mcp-compose policy test policy-tests.yaml --format json
+\b
+Tests to begin with: docs/recipes.md. Every key: docs/policy-tests.md.
+"""
 _TEST_END = """\
 \b
 No server is started and none is asked: the file says what it would answer. What the format is: docs/policy-tests.md.
-Exit code 1 when a decision is not as expected.
+Exit codes: 0 all as expected, 1 a decision is not, 2 a wrong file, 6 a program of an interceptor needs approval.
 \b
 Examples:
   mcp-compose policy test policy-tests.yaml
@@ -25,8 +47,8 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Try the rules of the project.", rich_markup_mode=None)
-    group.command("test", epilog=_TEST_END)(run_file)
+    group = typer.Typer(no_args_is_help=True, help=_HELP, epilog=_END, rich_markup_mode=None)
+    group.command("test", epilog=_TEST_END, short_help="Run a file of requests and expected decisions.")(run_file)
     app.add_typer(group, name="policy")
 
 
@@ -49,7 +71,8 @@ def run_file(
             output.line(f"{'ok    ' if one.failure is None else 'FAILED'}  {one.name}")
             if one.failure is not None:
                 output.line(f"        {one.failure}")
-                output.line(f"        --> {one.position}")
+                if one.position is not None:
+                    output.line(f"        --> {relative(one.position, Path.cwd())}")
         output.note(f"\n{len(results) - len(failed)} of {len(results)} as expected")
     return 1 if failed else 0
 

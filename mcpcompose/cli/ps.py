@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import typer
@@ -86,13 +86,15 @@ def _remarks(report: Mapping[str, Any], output: Output) -> None:
                 output.hint(problem["hint"])
         if report["problem"].get("hint"):
             output.hint(report["problem"]["hint"])
-    _interceptors(report.get("interceptors", ()), output)
+    _interceptors(report, output)
     for one in report["unapproved"]:
         output.warning(f"waits for approval: {one['kind']} {one['subject']} ({one['hash']}); see `mcp-compose trust`")
 
 
-def _interceptors(problems: Iterable[Mapping[str, Any]], output: Output) -> None:
-    for one in problems:
+def _interceptors(report: Mapping[str, Any], output: Output) -> None:
+    for remark in report.get("remarks", ()):
+        output.warning(remark)
+    for one in report.get("interceptors", ()):
         times = "once" if one["count"] == 1 else f"{one['count']} times"
         ago = f", last {age(time.time() - one['last'])} ago" if one["last"] else ""
         output.warning(f"interceptor `{one['name']}` failed {times}{ago}: {one['problem']}")

@@ -58,8 +58,10 @@ def trust(
     if form is Format.JSON:
         output.json({"approved": approved})
         return
+    from mcpcompose.visible import visible
+
     for one in approved:
-        output.line(f"approved {one['hash']}  {one['kind']} {one['subject']}")
+        output.line(f"approved {one['hash']}  {one['kind']} {visible(one['subject'])}")
     if not approved:
         output.line("nothing waits for approval")
 
@@ -100,8 +102,10 @@ def _list(forms: Sequence[dict[str, Any]], form: Format, output: Output) -> None
     if not forms:
         output.line("nothing waits for approval")
         return
+    from mcpcompose.visible import visible
+
     for one in forms:
-        output.line(f"{one['hash']}  {one['kind']} {one['subject']}")
+        output.line(f"{one['hash']}  {one['kind']} {visible(one['subject'])}")
         for line in one["text"].splitlines():
             output.line(f"    {line}")
     output.note("\napprove with `mcp-compose trust HASH...` or `mcp-compose trust --all`")

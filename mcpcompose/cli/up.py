@@ -134,6 +134,8 @@ def _asking(found: Session, place: Place, attempt: Any) -> Any:
 def _report(result: Mapping[str, Any], output: Output, *, locked: bool = False) -> int:
     if result["engine"] == "process":
         output.warning(NOT_ISOLATED)
+    for remark in result.get("remarks", ()):
+        output.warning(remark)
     if not result["changed"]:
         output.line(UP_TO_DATE)
     for server, reason in result["failed"].items():

@@ -58,6 +58,9 @@ KNOWN: Final = frozenset((*_OUTSIDE, *ACTIONS, *NEEDS, "approve"))
 HINTS: Final = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 """The hints of a tool's annotations that the protocol knows."""
 
+BY_HINTS: Final = frozenset({"run", "url", "image", "python", "approve", "flow", "rules"})
+"""Kinds and built-ins that decide by a tool's hints, or are told them."""
+
 METHODS: Final = (
     "tools/call", "tools/list", "prompts/get", "prompts/list", "resources/read", "resources/list",
     "resources/templates/list", "resources/subscribe", "resources/unsubscribe", "completion/complete",

@@ -9,16 +9,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path as FilePath
 from typing import Final
 
-from mcpcompose.config.interceptor_keys import DEFERRED, FITS, HINTS, KNOWN, METHODS, NEEDS, WITH_SECRETS
+from mcpcompose.config.interceptor_keys import (
+    BY_HINTS,
+    DEFERRED,
+    FITS,
+    HINTS,
+    KNOWN,
+    METHODS,
+    NEEDS,
+    WITH_SECRETS,
+)
 from mcpcompose.config.interpolate import check_template
 from mcpcompose.config.tree import Map, Node, Path, Scalar, Seq, key_position, scalars, value_position
 from mcpcompose.config.wording import closest
 from mcpcompose.errors import Position, Problem
-from mcpcompose.spec.interceptor import ACTIONS, KINDS
+from mcpcompose.spec.interceptor import ACTIONS, KINDS, RELAXING
 from mcpcompose.spec.template import secret_names
 
 SECTION: Final = "interceptors"
@@ -28,13 +38,16 @@ _IMAGE: Final = re.compile(r"[A-Za-z0-9]\S*")
 _PLACE: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_.-]*\}")
 
 
-def check_interceptors(tree: Map, variables: Mapping[str, str], own: Callable[[FilePath], bool]) -> Iterator[Problem]:
+def check_interceptors(
+    tree: Map, variables: Mapping[str, str], own: Callable[[FilePath], bool], machine: FilePath
+) -> Iterator[Problem]:
     """
     The problems of `interceptors` in *tree*. *own* says which files are the project's: those of includes, and the
-    machine's policy, may be about servers, profiles and clients that this project does not have.
+    policy of the *machine*, may be about servers, profiles and clients that this project does not have.
     """
     section = tree.get(SECTION)
     items = section.items if isinstance(section, Seq) else ()
+    yield from _made_harmless([item for item in items if isinstance(item, Map)], machine)
     names: Counter[str] = Counter()
     for index, item in enumerate(items):
         if isinstance(item, Map):
@@ -44,6 +57,38 @@ def check_interceptors(tree: Map, variables: Mapping[str, str], own: Callable[[F
                 names[name.text] += 1
                 if names[name.text] == 2:  # noqa: PLR2004  said once
                     yield Problem(f"two interceptors are called `{name.text}`", name.position)
+
+
+def about_nothing(tree: Map, brought: Callable[[FilePath], bool]) -> Iterator[Problem]:
+    """
+    Names that nobody here has in interceptors of includes (*brought* says which files these are): written for many
+    projects they may be right, written wrongly they protect from nothing. Globs are not looked at.
+    """
+    section = tree.get(SECTION)
+    for index, item in enumerate(section.items if isinstance(section, Seq) else ()):
+        if isinstance(item, Map) and brought(item.position.file):
+            for one in _Entry(tree, item, index, {}).unknown():
+                yield one if one.hint and one.hint.startswith("did") else replace(one, hint=None)
+
+
+def _made_harmless(items: Iterable[Map], machine: FilePath) -> Iterator[Problem]:
+    """No project says of tools what the machine's interceptors would let them pass for."""
+    imposed = [item for item in items if item.position.file == machine]
+    if not any(map(_goes_by_hints, imposed)):
+        return
+    for item in items:
+        hints = item.get("annotations")
+        for hint, entry in hints.entries.items() if isinstance(hints, Map) and item.position.file != machine else ():
+            said = entry.node.text.strip().lower() if isinstance(entry.node, Scalar) else ""
+            if said == str(RELAXING.get(hint)).lower():
+                message = f"`{hint}: {said}` is for the machine's policy to say, whose interceptors go by hints"
+                yield Problem(message, entry.key, f"`annotate` in `{machine}` may say it")
+
+
+def _goes_by_hints(item: Map) -> bool:
+    match, use = item.get("match"), item.get("use")
+    kinds = {use.text} if isinstance(use, Scalar) else item.entries.keys()
+    return not BY_HINTS.isdisjoint(kinds) or (isinstance(match, Map) and match.get("annotations") is not None)
 
 
 class _Entry:
@@ -100,11 +145,15 @@ class _Entry:
         yield from self._hints(notes, ("match", "annotations"))
         yield from self._hints(self._item.get("annotations"), ("annotations",))
         if is_own:
-            for key, section in (("server", "servers"), ("profile", "profiles"), ("client", "clients")):
-                yield from self._names(("match", key), section)
-            for labelled in ("sources", "sinks"):
-                for index in range(self._length(labelled)):
-                    yield from self._names((labelled, index, "server"), "servers")
+            yield from self.unknown()
+
+    def unknown(self) -> Iterator[Problem]:
+        """Names of servers, profiles and clients that nobody has."""
+        for key, section in (("server", "servers"), ("profile", "profiles"), ("client", "clients")):
+            yield from self._names(("match", key), section)
+        for labelled in ("sources", "sinks"):
+            for index in range(self._length(labelled)):
+                yield from self._names((labelled, index, "server"), "servers")
 
     def _hints(self, notes: Node | None, path: Path) -> Iterator[Problem]:
         for hint in notes.entries if isinstance(notes, Map) else ():

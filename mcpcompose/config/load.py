@@ -23,7 +23,7 @@ from mcpcompose.config.dangers import dangerous
 from mcpcompose.config.imposed import outermost, refuse_removal
 from mcpcompose.config.include import Documents, absolute
 from mcpcompose.config.interceptor_texts import check_texts
-from mcpcompose.config.interceptors import check_interceptors
+from mcpcompose.config.interceptors import about_nothing, check_interceptors
 from mcpcompose.config.interpolate import Interpolation, is_deferred
 from mcpcompose.config.lockfile import lock_of
 from mcpcompose.config.machine import Machine
@@ -256,7 +256,7 @@ class _Build:
         file, values = self._completed(bound.file, kept)
         engine = chosen_engine(self.request.engine, self.request.environ, bound.file.engine)
         self.problems.extend(check(file, tree, engine, self.variables))
-        self.problems.extend(check_interceptors(tree, self.variables, self._is_own))
+        self.problems.extend(check_interceptors(tree, self.variables, self._is_own, self.request.machine.file))
         self.problems.extend(check_texts(file.interceptors, tree))
         self.problems.extend(self._dangers(file, tree, engine))
         self.problems.extend(unpinned_images(rules.policy, file, tree, engine))
@@ -328,8 +328,13 @@ class _Build:
             session=file.session,
             audit=file.audit,
             runners=file.runners,
-            provenance=self._provenance(tree, file.interceptors),
+            provenance=self._provenance(tree, file.interceptors).model_copy(update={"remarks": self._remarks(tree)}),
         )
+
+    def _remarks(self, tree: Map) -> tuple[str, ...]:
+        """What a person should know of the file, though it can be used."""
+        found = about_nothing(tree, self.documents.included.__contains__)
+        return tuple(f"{one.message}, which a rule of an include is about{_at(one, self.directory)}" for one in found)
 
     def _provenance(self, tree: Map, interceptors: Iterable[Interceptor]) -> Provenance:
         environ = self.request.environ
@@ -347,6 +352,14 @@ class _Build:
             include_env=tuple(sorted({file for file in others if not file.is_relative_to(inside)})),
             programs=programs,
         )
+
+
+def _at(problem: Problem, directory: Path) -> str:
+    place, hint = problem.position, f"; {problem.hint}" if problem.hint else ""
+    if place is None:
+        return hint
+    file = place.file.relative_to(directory) if place.file.is_relative_to(directory) else place.file
+    return f" (`{file}:{place.line}:{place.column}`){hint}"
 
 
 def _written(node: Node, path: TreePath) -> Iterator[tuple[str, str]]:

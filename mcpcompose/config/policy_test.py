@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mcpcompose.config.document import parse, read
 from mcpcompose.config.tree import Map, Node, Scalar, Seq, find, key_position, real_path, value_position
@@ -53,6 +53,8 @@ class Step(Model):
         given = [getattr(self, key) for key in TARGETS if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError("say exactly one of `call`, `prompt` and `read`")
+        if self.fails is not None and self.returns is not None:
+            raise ValueError("say `returns` or `fails`; a server does one of them")
         server, slash, name = given[0].partition("/")
         if not (server and slash and name):
             raise ValueError("write `SERVER/NAME`")
@@ -81,10 +83,16 @@ class Case(Model):
     """In order; what one reads counts for the next."""
 
 
+def _named(tool: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(tool.get("name"), str):
+        raise ValueError("a tool's definition has a `name`, the server's own")  # noqa: TRY004  what pydantic catches
+    return tool
+
+
 class PolicyTests(Model):
     """A whole file."""
 
-    tools: dict[str, tuple[dict[str, Any], ...]] = Field(default_factory=dict)
+    tools: dict[str, tuple[Annotated[dict[str, Any], AfterValidator(_named)], ...]] = Field(default_factory=dict)
     """Definitions of tools, by server, as servers give them: for rules that look at hints."""
     tests: tuple[Case, ...] = Field(min_length=1)
     """The tests."""
@@ -98,9 +106,9 @@ class PolicyFile:
         self.tests = tests
         self._tree = tree
 
-    def position(self, case: int, step: int) -> Position | None:
-        """Where a step stands."""
-        return value_position(self._tree, ("tests", case, "steps", step))
+    def position(self, *path: str | int) -> Position | None:
+        """Where the value at *path* stands."""
+        return value_position(self._tree, path)
 
 
 def load_policy_tests(file: Path) -> PolicyFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -35,8 +36,27 @@ def said_yes(reply: Reply) -> bool:
     return accepted and isinstance(content, dict) and content.get("allow") is True
 
 
-def withdrawn(ask: Ask, answered: Callable[[Reply], None]) -> None:
-    """Nobody answered in time: that is a no, told to *answered*."""
-    if not ask.done:
-        ask.withdraw()
-        answered(failure(REFUSED, "nobody answered in time"))
+class OpenQuestion:
+    """*text*, as it is asked: *ask* is put to the client, *answered* told what became of it within *seconds*."""
+
+    __slots__ = ("_answered", "_timer", "ask")
+
+    def __init__(self, text: str, seconds: float, answered: Callable[[Reply], None]) -> None:
+        self.ask = Ask("elicitation/create", question(text), self._came)
+        self._answered = answered
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._late)
+
+    def withdraw(self) -> None:
+        """Nobody needs the answer any more."""
+        self._timer.cancel()
+        self.ask.withdraw()
+
+    def _came(self, reply: Reply) -> None:
+        self._timer.cancel()
+        self._answered(reply)
+
+    def _late(self) -> None:
+        """Nobody answered in time: that is a no."""
+        if not self.ask.done:
+            self.ask.withdraw()
+            self._answered(failure(REFUSED, "nobody answered in time"))

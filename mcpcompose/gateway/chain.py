@@ -44,15 +44,14 @@ class BrokenDefinitions(Broken):
 class Edge:
     """One interceptor's edge: whatever it raises is its failure, kept in *error*, and never the gateway's."""
 
-    __slots__ = ("error",)
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
+    error: Exception | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if error is None:
+            return False
         if isinstance(error, Exception):
             self.error = error
         return self.error is not None

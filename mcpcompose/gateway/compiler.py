@@ -6,7 +6,6 @@ Pure: same input, same table, in the file's order. Nothing here awaits or asks a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -32,7 +31,6 @@ from mcpcompose.upstream.base import ServerLists, readable
 from mcpcompose.upstream.headers import ANNOTATION
 from mcpcompose.upstream.wire import own_info
 
-_VARIABLE: Final = re.compile(r"\{[^{}]*\}")
 _INSTRUCTIONS: Final = 16_000
 """Characters of instructions of all servers together."""
 _NOTHING: Final = ServerLists()
@@ -320,7 +318,7 @@ def _beside_as_said(lists: Mapping[str, ServerLists], names: Iterable[str], only
 
 
 def _templates(owners: Mapping[str, str]) -> tuple[Template, ...]:
-    found = [Template(name, tuple(_VARIABLE.split(uri))) for uri, name in owners.items()]
+    found = [Template.of(name, uri) for uri, name in owners.items()]
     return tuple(sorted(found, key=lambda template: -sum(map(len, template.literals))))
 
 

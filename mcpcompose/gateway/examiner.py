@@ -58,10 +58,10 @@ class Examiner:
         if under_way is not None and under_way[0] is offered:
             return None
         if _loop() is None or len(msgspec.json.encode(offered)) <= _AT_ONCE:
+            self._break_off(server)
             self._looked[server] = look(offered)
             return self._looked[server]
-        if under_way is not None:
-            under_way[1].cancel()
+        self._break_off(server)
         self._looking[server] = (offered, asyncio.create_task(self._look(server, offered), name=f"look at {server}"))
         return None
 
@@ -84,6 +84,8 @@ class Examiner:
     def forget(self, declared: Mapping[str, Any]) -> None:
         """Only these servers are still declared."""
         self._looked = {name: found for name, found in self._looked.items() if name in declared}
+        for name in [name for name in self._looking if name not in declared]:
+            self._break_off(name)
 
     async def close(self) -> None:
         """Look at nothing more."""
@@ -91,6 +93,11 @@ class Examiner:
             task.cancel()
             await asyncio.wait({task})
         self._looking.clear()
+
+    def _break_off(self, server: str) -> None:
+        """What is being looked at is not offered any more."""
+        if (under_way := self._looking.pop(server, None)) is not None:
+            under_way[1].cancel()
 
     async def _look(self, server: str, offered: ServerLists) -> None:
         found = await asyncio.to_thread(look, offered)

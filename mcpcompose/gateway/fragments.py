@@ -186,15 +186,18 @@ def resources_fragment(resources: Sequence[Item], key: str, out: Out | None) -> 
     return ResourceFragment(tuple(entries), tuple(own))
 
 
+def is_allowed(own: str, rules: Tools, narrowed: Sequence[str] | None) -> bool:
+    """Whether the file lets the tool through that its server calls *own*; *narrowed* is what the profile keeps."""
+    if _any(own, rules.deny) or (rules.allow is not None and not _any(own, rules.allow)):
+        return False
+    return narrowed is None or _any(own, narrowed)
+
+
 def _allowed(tools: Sequence[Item], rules: Tools, narrowed: Sequence[str] | None) -> Iterator[Item]:
     """By the server's own names."""
     for tool in tools:
         own = tool.get("name")
-        if not isinstance(own, str) or _any(own, rules.deny):
-            continue
-        if rules.allow is not None and not _any(own, rules.allow):
-            continue
-        if narrowed is None or _any(own, narrowed):
+        if isinstance(own, str) and is_allowed(own, rules, narrowed):
             yield tool
 
 

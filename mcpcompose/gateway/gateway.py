@@ -115,6 +115,7 @@ class ProjectGateway:
         self._reported: dict[str, str] = {}
         self.integrity = Integrity(accepted, redact or str, self._lists_changed)
         self.supervisor.lists_first = self.integrity.holds_without_lock
+        self.kernel.admits, self.kernel.withheld = self._admits, self.integrity.why
         self.url: str | None = None
 
     # --- what the orchestrator tells --------------------------------------------------------------------------------
@@ -337,7 +338,7 @@ class ProjectGateway:
     # --- swapping the table -----------------------------------------------------------------------------------------
 
     def _admits(self, server: str, call: Call) -> bool:
-        return self.integrity.admits(server, call.method, call.params)
+        return self.integrity.admits(server, call.method, call.params, self.supervisor.lists_of(server))
 
     def _lists_changed(self) -> None:
         """Together with others that come soon; at once where something is to be withheld."""

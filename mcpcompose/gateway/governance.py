@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from mcpcompose.auth.tokens import DEFAULT_PROFILE
-from mcpcompose.errors import McpComposeError
 from mcpcompose.gateway.chain import Edge, Link, Links, isawaitable
 from mcpcompose.gateway.definitions import Definitions
-from mcpcompose.gateway.matching import CALL, Subject, fits, might, names_method
+from mcpcompose.gateway.ledger import Ledger
+from mcpcompose.gateway.matching import CALL, Subject, fits, hears, might, names_method
 from mcpcompose.gateway.passage import Passage
 from mcpcompose.gateway.question import Question
 from mcpcompose.gateway.table import LISTS
@@ -27,7 +27,7 @@ from mcpcompose.interceptors.base import TO_CLIENT, TO_SERVER, Answer, Around, C
 from mcpcompose.interceptors.sessions import GovernedSessions
 from mcpcompose.spec.project import Project
 from mcpcompose.upstream.base import ServerLists
-from mcpcompose.upstream.call import INTERNAL_ERROR, METHOD_NOT_FOUND, Ask, Call, Origin, Reply, failure
+from mcpcompose.upstream.call import METHOD_NOT_FOUND, Ask, Call, Origin, Reply, failure
 from mcpcompose.upstream.wire import encode
 
 if TYPE_CHECKING:
@@ -49,6 +49,13 @@ class Routing:
     lists: Mapping[str, ServerLists] = field(default_factory=dict)
     chains: dict[tuple[str | None, str, str, str, str | None], Chain] = field(default_factory=dict)
     _tools: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    _hears: bool | None = None
+
+    def hears(self, links: Sequence[Link]) -> bool:
+        """Whether some of *links* may be about what servers say during requests that none of them is about."""
+        if self._hears is None:
+            self._hears = any(hears(link.spec.match) for link in links)
+        return self._hears
 
     def tool(self, server: str, name: str | None) -> dict[str, Any] | None:
         """A tool's definition, by the server's own name."""
@@ -75,7 +82,7 @@ class Governance:
         tokenless: Callable[[str], bool] = lambda _client: False,
     ) -> None:
         self.sessions = sessions or GovernedSessions()
-        self.audit = audit
+        self.ledger = Ledger(audit)
         self.definitions = Definitions()
         self.links = Links()
         self.active = False
@@ -85,9 +92,17 @@ class Governance:
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._said: dict[str, str] = {}
-        self._audits = False
         self._tasks: dict[tuple[str, str], str] = {}
         self._profiles: Mapping[str, str] = {}
+
+    @property
+    def audit(self) -> AuditLog | None:
+        """Where requests are written down."""
+        return self.ledger.audit
+
+    @audit.setter
+    def audit(self, audit: AuditLog | None) -> None:
+        self.ledger.audit = audit
 
     # --- what it works from -----------------------------------------------------------------------------------------
 
@@ -101,7 +116,7 @@ class Governance:
             self.links.follow(project.interceptors, around)
         self.definitions.follow(self.links.all)
         self.active = bool(self.links.all) or (self.audit is not None and project.audit.enabled)
-        self._audits = self.audit is not None and project.audit.enabled
+        self.ledger.keeps = self.audit is not None and project.audit.enabled
         self._routing = Routing(self._routing.lists)
 
     def routes(self, lists: Mapping[str, ServerLists]) -> None:
@@ -115,6 +130,7 @@ class Governance:
             self.sessions.save()
         except OSError as error:
             _log.warning("what clients have read could not be kept", extra={"reason": str(error)})
+        self.ledger.write()
         if self.audit is not None:
             self.audit.close()
 
@@ -155,7 +171,7 @@ class Governance:
             unknown = tuple(link for link in self.links.all if might(link.spec.match, subject))
             beside = unknown if tool is None else self.chain(client, profile, server, CALL, tool)
             chain = (*chain, *(link for link in beside if link not in chain))
-        if not chain and not self._audits:
+        if not chain and not self.ledger.keeps and not self._routing.hears(self.links.all):
             submit(call)
             return
         exchange = Exchange(
@@ -197,15 +213,16 @@ class Governance:
 
     def refused(self, origin: Origin, profile: str, method: str, name: object, why: str) -> None:
         """A request was refused before it had a server; it is written down too."""
-        if not self._audits:
+        if not self.ledger.keeps:
             return
         client = None if self._tokenless(origin.client) else origin.client
         exchange = Exchange(
             self._id(), method, "", str(name)[:4096] if name is not None else None, None, {}, origin.client, profile,
             self.sessions.of(client),
         )  # fmt: skip
-        if self.began(exchange) is None:
-            self.ended(exchange, "refused", [{"decision": "refused", "note": why[:200]}], 0.0, None)
+        self.ledger.began(exchange, lambda _refused: None)
+        self.ledger.ended(exchange, "refused", [{"decision": "refused", "note": why[:200]}], 0.0, None, None)
+        self.ledger.write()
 
     # --- what servers say and ask -----------------------------------------------------------------------------------
 
@@ -220,7 +237,7 @@ class Governance:
         """A server's question on its way to a client, and the answer on its way back; *profile* is that of its call."""
         client, profile = self._whose(origin, profile)
         chain = self.chain(client, profile, server, ask.method, None)
-        if not chain and not self._audits:
+        if not chain and not self.ledger.keeps:
             show(ask)
             return
         try:
@@ -300,55 +317,7 @@ class Governance:
             return None, ""
         return origin.client, profile or self._profiles.get(origin.client, DEFAULT_PROFILE)
 
-    # --- writing down -----------------------------------------------------------------------------------------------
-
-    def began(self, exchange: Exchange) -> Reply | None:
-        """Write down that a request begins; the answer in its place when that cannot be done."""
-        if not self._audits or self.audit is None:
-            return None
-        arguments = exchange.params.get("arguments")
-        try:
-            self.audit.began(
-                id=exchange.id,
-                client=exchange.client,
-                profile=exchange.profile,
-                session=exchange.session.id,
-                server=exchange.server,
-                method=exchange.method,
-                name=exchange.name,
-                arguments=arguments if isinstance(arguments, dict) else None,
-                params_size=0,
-                modern=exchange.modern,
-                direction=exchange.direction,
-            )
-        except McpComposeError as error:
-            return self._unwritten(error.message)
-        return None
-
-    def ended(
-        self, exchange: Exchange, outcome: str, decisions: Sequence[Mapping[str, Any]], seconds: float,
-        reply: Reply | None,
-    ) -> Reply | None:  # fmt: skip
-        """Write down how it ended; the answer in its place when that cannot be done."""
-        if not self._audits or self.audit is None:
-            return None
-        error = _message(reply.error) if reply is not None and reply.error is not None else None
-        result = reply.result if reply is not None else None
-        try:
-            self.audit.ended(
-                id=exchange.id, outcome=outcome, decisions=decisions, seconds=seconds, error=error, result=result
-            )
-        except McpComposeError as failed:
-            return self._unwritten(failed.message)
-        return None
-
-    @staticmethod
-    def _unwritten(why: str) -> Reply:
-        return failure(
-            INTERNAL_ERROR,
-            "the audit log cannot be written, so the request is refused; tell the person to look at `mcp-compose ps`",
-            {"retryable": True, "reason": why[:200]},
-        )
+    # --- for the passages --------------------------------------------------------------------------------------------
 
     def reported(self, link: Link) -> None:
         """Say in the log what went wrong, once for each thing."""
@@ -367,10 +336,3 @@ def _nobody(ask: Ask) -> None:
 
 def _name(origin: Origin | None) -> str:
     return origin.client if origin is not None else ""
-
-
-def _message(error: bytes) -> str:
-    try:
-        return str(msgspec.json.decode(error).get("message", ""))[:4096]
-    except (msgspec.MsgspecError, ValueError, AttributeError, RecursionError):
-        return ""

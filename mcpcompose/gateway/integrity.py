@@ -70,6 +70,13 @@ class Integrity:
         accept = command(line.server, found, is_locked=self._withholding.is_locked)
         return replace(line, tools=len(served.tools) if served is not None else 0, withheld=found, accept=accept)
 
+    def why(self, server: str, kind: str, name: str) -> str | None:
+        """Why *server* does not seem to offer it, where that is because nobody accepted it; for clients."""
+        found = self._withholding.found.get(server, ())
+        if all(one.kind != "server" and (one.kind, one.name) != (kind, name) for one in found):
+            return None
+        return f"what `{server}` offers there is withheld until a person accepts it, who can look with `mcp-compose ps`"
+
     def reason(self, line: Status) -> str | None:
         """What is withheld, in one line."""
         return summed(line.withheld, line.accept or "") if line.withheld else None
@@ -95,7 +102,10 @@ class Integrity:
         why = "the lock does not hold it" if self._withholding.is_locked else "it was not accepted"
         for server, found in withheld.items():
             if found != self._reported.get(server):
-                _log.warning("server `%s`: withheld, as %s: %s", server, why, ", ".join(found[:_SHOWN]))
+                step = command(server, self._withholding.found[server], is_locked=self._withholding.is_locked)
+                look = "" if self._withholding.is_locked else "look with `mcp-compose trust`, "
+                said = ", ".join(found[:_SHOWN])
+                _log.warning("server `%s`: withheld, as %s: %s; %saccept with `%s`", server, why, said, look, step)
         self._reported = withheld
         for server, signs in self._examiner.findings().items():
             grave = tuple(one for one in signs if one.level != "low")

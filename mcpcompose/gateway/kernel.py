@@ -38,7 +38,7 @@ from mcpcompose.gateway.seal import Sealer
 from mcpcompose.gateway.table import LISTS, EndpointTable
 from mcpcompose.spec.limits import Limits, exceeded
 from mcpcompose.upstream.allowance import Gauge
-from mcpcompose.upstream.call import Ask, Call, Origin, Reply
+from mcpcompose.upstream.call import Ask, Call, Origin, Reply, moved
 from mcpcompose.upstream.headers import param_mismatch
 from mcpcompose.upstream.levels import LEVELS
 from mcpcompose.upstream.supervisor import Supervisor
@@ -179,6 +179,10 @@ class Kernel:
         self.peers.everybody = self.others.subscribers.heard
         self.governance = self.peers.governance = governance or Governance()
         self.limits = Limits()
+        self.admits: Callable[[str, Call], bool] = lambda _server, _call: True
+        """Whether a server still offers what a call is about that waited for an interceptor."""
+        self.withheld: Callable[[str, str, str], str | None] = lambda *_what: None
+        """Why a server's tool or prompt is not offered although it has it."""
         self._gauges: dict[str, Gauge] = {}
         self._supervisor = supervisor
 
@@ -235,9 +239,17 @@ class Kernel:
         governance = self.governance
         if governance.active:
             shown = exposed if isinstance(exposed, str) else None
-            governance.begin(call, call.method, caller.origin, caller.profile, server, shown, submit)
+            send = partial(self._send, self.table, server, submit)
+            governance.begin(call, call.method, caller.origin, caller.profile, server, shown, send)
         else:
             submit(call)
+
+    def _send(self, table: RoutingTable, server: str, submit: Callable[[Call], None], call: Call) -> None:
+        """*submit* what interceptors let through, unless its server meanwhile offers something else under that name."""
+        if self.table is table or self.admits(server, call):
+            submit(call)
+        else:
+            call.finish(moved(server))
 
     def _named(
         self, request: Request, caller: Caller, endpoint: EndpointTable, routes: Mapping[str, Route], what: str
@@ -279,7 +291,8 @@ class Kernel:
         server = endpoint.named(name)
         excuse = self._supervisor.excuse(server) if server is not None else None
         if excuse is None:
-            return Failure(INVALID_PARAMS, f"unknown {what} `{name}`")
+            why = (self.withheld(one, what, own) for one, own in endpoint.meant(name))
+            return Failure(INVALID_PARAMS, "; ".join([f"unknown {what} `{name}`", *filter(None, why)][:2]))
         return Failure(INTERNAL_ERROR, excuse, {"server": server, "retryable": True})
 
     def _read(self, request: Request, caller: Caller, endpoint: EndpointTable) -> Answer | Forwarded:
@@ -288,8 +301,9 @@ class Kernel:
             return Failure(INVALID_PARAMS, f"`uri` is not a string of at most {_LONGEST_URI} characters")
         place = self.others.place(uri, caller, endpoint)
         if place is None:
-            code = INVALID_PARAMS if caller.modern else RESOURCE_NOT_FOUND
-            return Failure(code, f"there is no resource `{uri}`", {"uri": uri})
+            code, text = INVALID_PARAMS if caller.modern else RESOURCE_NOT_FOUND, f"there is no resource `{uri}`"
+            self.governance.refused(caller.origin, caller.profile, request.method, uri, text)
+            return Failure(code, text, {"uri": uri})
         params = request.params if place.uri == uri else {**request.params, "uri": place.uri}
         return self._forward(request, caller, endpoint, place.server, params)
 

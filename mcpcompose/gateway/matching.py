@@ -12,6 +12,8 @@ from mcpcompose.spec.interceptor import Match
 
 CALL: Final = "tools/call"
 NOTIFICATIONS: Final = "notifications/"
+_OF_CLIENTS: Final = ("tools/", "prompts/", "resources/", "completion/", "logging/", "subscriptions/", "server/")
+"""What only clients ask for begins with one of these."""
 EVERYBODY: Final = "(everybody)"
 """In place of a client and a profile: what concerns several is seen by whatever would see it of one of them."""
 
@@ -58,6 +60,11 @@ def might(match: Match, subject: Subject) -> bool:
 def names_method(match: Match, method: str) -> bool:
     """Whether *match* asks for *method* by name; only then lists pass an interceptor."""
     return bool(match.methods) and _any(method, match.methods)
+
+
+def hears(match: Match) -> bool:
+    """Whether *match* may be about what a server says or asks during a request that it is not about itself."""
+    return any(not glob.startswith(_OF_CLIENTS) for glob in match.methods)
 
 
 def defines(match: Match, server: str, name: str | None, tool: Mapping[str, Any] | None) -> bool:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from mcpcompose.gateway.asking import REFUSED, question, said_yes, withdrawn
+from mcpcompose.gateway.asking import OpenQuestion, said_yes
 from mcpcompose.gateway.chain import Edge, Link, isawaitable
 from mcpcompose.gateway.inputs import UNREADABLE, Inputs, Said, is_more
+from mcpcompose.gateway.verdict import broken, is_same_way, refusal, written
 from mcpcompose.interceptors.base import (
     Answer,
     AskPerson,
@@ -28,14 +29,12 @@ from mcpcompose.interceptors.base import (
     Respond,
     Warn,
 )
-from mcpcompose.upstream.call import INTERNAL_ERROR, Ask, Call, Reply, failure
-from mcpcompose.upstream.wire import encode
+from mcpcompose.upstream.call import Ask, Call, Reply
 
 if TYPE_CHECKING:
     from mcpcompose.gateway.governance import Governance
 
-_FIXED: Final = ("name", "uri", "ref", "taskId", "task")
-"""Members of the params that say where a request goes."""
+_NOTHING: Final = Reply()
 
 
 class Passage:
@@ -47,8 +46,9 @@ class Passage:
     the first *ahead* are asked before, and all after.
     """
 
-    __slots__ = ("_after", "_ahead", "_decisions", "_deliver", "_done", "_outcome", "_show", "_since", "_submit",
-                 "_task", "_timer", "call", "chain", "exchange", "governance")  # fmt: skip
+    __slots__ = ("_after", "_ahead", "_asking", "_begun", "_decisions", "_deliver", "_done", "_is_kept", "_outcome",
+                 "_ready", "_reply", "_show", "_since", "_submit", "_task", "call", "chain", "exchange",
+                 "governance")  # fmt: skip
 
     def __init__(  # noqa: PLR0917  what goes where, and who hears of it
         self,
@@ -70,13 +70,20 @@ class Passage:
         self._show = show
         self._ahead = len(chain) if ahead is None else ahead
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._asking: OpenQuestion | None = None
         self._decisions: list[dict[str, Any]] = []
         self._outcome = "ok"
         self._since = time.monotonic()
         self._after = -1
         """How far the way back is: the interceptor that is asked next; -1 while it has not begun."""
         self._done = False
+        self._is_kept = False
+        """Whether the audit log is told."""
+        self._begun = False
+        """Whether its beginning is written down, where that is kept."""
+        self._ready = False
+        """Whether every interceptor let it through."""
+        self._reply = _NOTHING
 
     # --- before -----------------------------------------------------------------------------------------------------
 
@@ -86,12 +93,27 @@ class Passage:
         for link in self.chain:
             link.use()
         self.exchange.session.users += 1
-        refused = self.governance.began(self.exchange)
+        self._is_kept = self.governance.ledger.began(self.exchange, self._written)
+        self._begun = not self._is_kept
+        self._before(0)
+
+    def _written(self, refused: Reply | None) -> None:
+        """Its beginning is in the audit log; or cannot be, so that it ends here."""
+        if self._done:
+            return
         if refused is not None:
-            self._outcome = "failed"
-            self._finish(refused)
-        else:
-            self._before(0)
+            self._stop()
+            self._done = True
+            self._release()
+            self._reply = refused
+            self._leave(None)
+            return
+        self._begun = True
+        if self._ready:
+            with Edge() as edge:
+                self._dispatch()
+            if edge.error is not None:
+                self._finish(broken(edge.error))
 
     def _before(self, at: int) -> None:
         chain = self.chain
@@ -105,7 +127,10 @@ class Passage:
                 if not self._decided_before(at, answer):
                     return
             at += 1
-        self._dispatch()
+        if self._begun:
+            self._dispatch()
+        else:
+            self._ready = True
 
     def _go_on_before(self, at: int, decision: Decision | None) -> None:
         if decision is None or self._decided_before(at, decision):
@@ -118,7 +143,7 @@ class Passage:
             case Warn():
                 self._note(link, "warned", decision.rule, decision.note)
                 return True
-            case Change(params=dict() as params) if self._is_same_way(params):
+            case Change(params=dict() as params) if is_same_way(self.exchange.params, params):
                 self._note(link, "changed", decision.rule, decision.note)
                 self.exchange.params = params
                 return True
@@ -134,11 +159,6 @@ class Passage:
                 failed = self._failed(link, TypeError("it answered what is not possible before a call"))
                 return failed is None or self._decided_before(at, failed)
         return False
-
-    def _is_same_way(self, params: Mapping[str, Any]) -> bool:
-        """An interceptor cannot send a request elsewhere."""
-        before = self.exchange.params
-        return all(params.get(key) == before.get(key) and (key in params) == (key in before) for key in _FIXED)
 
     def _dispatch(self) -> None:
         call = self.call
@@ -230,7 +250,7 @@ class Passage:
             case Refuse():
                 self._note(link, "refused", decision.rule, decision.message)
                 self._outcome = "refused"
-                changed = self._refusal(link, decision.message, decision.rule)
+                changed = refusal(self.exchange.method, link.label, decision.message, decision.rule)
             case AskPerson():
                 self._ask(link, decision, lambda: self._come_back(reply, at - 1), at - 1)
                 return None
@@ -245,22 +265,31 @@ class Passage:
         if not self._done:
             self._stop()
             self._done = True
-            reply = self._ended(reply) or reply
             self._release()
-            self.call.guard = self.call.driver = None
-            self.call.finish(reply)
-            if self._deliver is not None:
-                self._deliver(reply)
+            self._reply = reply
+            if self._is_kept:
+                self._ended(reply, self._leave)
+            else:
+                self._leave(None)
+
+    def _leave(self, refused: Reply | None) -> None:
+        """The answer leaves; *refused* in its place."""
+        reply = refused or self._reply
+        self.call.guard = self.call.driver = None
+        self.call.finish(reply)
+        if self._deliver is not None:
+            self._deliver(reply)
 
     def _close(self, reply: Reply) -> None:
         if not self._done:
             self._done = True
-            self._ended(reply)
             self._release()
+            if self._is_kept:
+                self._ended(reply, None)
 
-    def _ended(self, reply: Reply) -> Reply | None:
+    def _ended(self, reply: Reply, then: Callable[[Reply | None], None] | None) -> None:
         seconds = time.monotonic() - self._since
-        return self.governance.ended(self.exchange, self._outcome, self._decisions, seconds, reply)
+        self.governance.ledger.ended(self.exchange, self._outcome, self._decisions, seconds, reply, then)
 
     def _release(self) -> None:
         for link in self.chain:
@@ -290,16 +319,14 @@ class Passage:
             with Edge() as edge:
                 then(decision)
             if edge.error is not None:
-                self._finish(failure(INTERNAL_ERROR, "the request could not go on", {"reason": str(edge.error)[:200]}))
+                self._finish(broken(edge.error))
 
     def _ask(self, link: Link, decision: AskPerson, then: Callable[[], None], refused_from: int) -> None:
         """Ask the person at the client, for as long as a server's question may wait."""
 
         def answered(reply: Reply) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if self._done:
+            self._asking = None
+            if self._done or (asking.ask.abandoned and self._show is None):  # given up: `gave_up` comes next
                 return
             if not said_yes(reply):
                 self._refused(link, decision.refusal, decision.rule, refused_from)
@@ -314,20 +341,19 @@ class Passage:
             else:
                 then()
 
-        ask = Ask("elicitation/create", question(decision.question), answered)
-        self._timer = asyncio.get_running_loop().call_later(self.call.allowance.parked, withdrawn, ask, answered)
+        self._asking = asking = OpenQuestion(decision.question, self.call.allowance.parked, answered)
         if self._show is not None:
-            self._show(ask)
+            self._show(asking.ask)
         else:
-            self.call.show(ask, time.monotonic())
+            self.call.show(asking.ask, time.monotonic())
 
     def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._asking is not None:
+            asking, self._asking = self._asking, None
+            asking.withdraw()
 
     def _answer(self, link: Link, *, before: bool) -> Answer:
         """What it says at once; what its failure means, if it fails."""
@@ -352,21 +378,10 @@ class Passage:
     def _refused(self, link: Link, message: str, rule: str | None, at: int) -> None:
         self._note(link, "refused", rule, message)
         self._outcome = "refused"
-        self._come_back(self._refusal(link, message, rule), at)
-
-    def _refusal(self, link: Link, message: str, rule: str | None) -> Reply:
-        """What the client gets: a tool's result that the model reads, else an error."""
-        if self.exchange.method == "tools/call":
-            return Reply(result=encode({"content": [{"type": "text", "text": message}], "isError": True}))
-        return failure(REFUSED, message, {"interceptor": link.label, **({"rule": rule} if rule else {})})
+        self._come_back(refusal(self.exchange.method, link.label, message, rule), at)
 
     def _note(self, link: Link, what: str, rule: str | None, text: str | None = None) -> None:
-        note: dict[str, Any] = {"interceptor": link.label, "decision": what}
-        if rule is not None:
-            note["rule"] = rule
-        if text is not None:
-            note["note"] = text
-        self._decisions.append(note)
+        self._decisions.append(written(link.label, what, rule, text))
 
     # --- what the server says before its answer ----------------------------------------------------------------------
 

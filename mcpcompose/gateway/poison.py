@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mcpcompose.gateway.poison_characters import strange
-from mcpcompose.gateway.poison_rules import found
-from mcpcompose.gateway.poison_sentences import said_together
+from mcpcompose.gateway.poison_encodings import spelled_out
+from mcpcompose.gateway.poison_languages import said_otherwise
+from mcpcompose.gateway.poison_rules import Rule, found
+from mcpcompose.gateway.poison_sentences import Together, said_together
+from mcpcompose.gateway.poison_slots import IN_PARAMETERS, Sign, filled
 from mcpcompose.interceptors.plain_text import END, Piece, decoded, is_mixed, pieces, plain, skeleton
 from mcpcompose.upstream.base import Finding, Level, ServerLists
 
@@ -26,6 +29,8 @@ _RANK: Final[Mapping[Level, int]] = {"low": 0, "medium": 1, "high": 2}
 _CHANGES_THINGS: Final = ("delete", "remove", "drop", "destroy", "write", "create", "update", "send", "execute", "kill")
 _SUPPORTING: Final = frozenset({"pretext", "orders-the-model"})
 _GRAVE: Final = frozenset({"sensitive-file", "wants-secrets", "wants-conversation", "smuggling-parameter"})
+_WORDS: Final = 3
+"""Spaces in the name of a required parameter that make it a sentence."""
 _TOGETHER: Final = 3
 """So many low signs of different codes are one of medium level."""
 
@@ -135,21 +140,40 @@ def _clipped(every: list[Piece]) -> _Read:
 def _said(read: Sequence[Piece]) -> Iterator[tuple[str, Level, str, str]]:
     """What the words say, of all strings in one pass."""
     texts = [(piece.place, piece.text) for piece in read if not piece.is_name]
-    hidden = [(place, inner) for place, text in texts for inner in decoded(text)]
+    hidden = [(place, inner) for place, text in texts for inner in (*decoded(text), *spelled_out(text))]
     for place, _ in hidden:
         yield "encoded-text", "medium", place, "has text that is encoded"
     for which, form in (("plain", plain), ("raw", str)):
         parts = [form(text).encode("latin-1", "replace") for _, text in (*texts, *hidden)]
         whole, starts = _joined(parts)
-        rules = [*found(whole, which), *(said_together(whole) if which == "plain" else ())]
+        rules: list[tuple[Rule | Together | Sign, int]] = [*found(whole, which)]
+        if which == "plain":
+            rules += [*said_together(whole), *filled(whole)]
         for rule, at in rules:
             place = (*texts, *hidden)[bisect_right(starts, at) - 1][0]
             yield rule.code, rule.level, place, rule.reason
+    yield from _in_parameters([(place, text) for place, text in texts if place.startswith("inputSchema")])
+    for place, text in texts:
+        for code, level, reason in said_otherwise(text):
+            yield code, level, place, reason
     for piece in read:
         if piece.is_name:
             words = piece.text.replace("-", "_").casefold().encode("latin-1", "replace")
-            for rule, _ in found(words[:200], "names"):
-                yield rule.code, rule.level, piece.place, rule.reason
+            for named, _ in found(words[:200], "names"):
+                yield named.code, named.level, piece.place, named.reason
+
+
+def _in_parameters(texts: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Level, str, str]]:
+    """What a model is told to fill in; values and entries written as names are words too."""
+    parts = []
+    for place, text in texts:
+        is_value = ".enum" in place or ".required" in place or place.endswith(("default", "const"))
+        parts.append(plain(text.replace("_", " ") if is_value else text).encode("latin-1", "replace"))
+        if ".required" in place and text.strip().count(" ") >= _WORDS:
+            yield "smuggling-parameter", "medium", place, "demands a parameter that is a sentence"
+    whole, starts = _joined(parts)
+    for sign, at in filled(whole, IN_PARAMETERS):
+        yield sign.code, sign.level, texts[bisect_right(starts, at) - 1][0], sign.reason
 
 
 def _joined(parts: Sequence[bytes]) -> tuple[bytes, list[int]]:

@@ -318,6 +318,10 @@ NAMES: Final = (
         r"_?secret_?(?:note|data|context|payload)|user_?secrets?|llm_?context|internal_?(?:reasoning|"
         r"thoughts)|original_?(?:system_)?prompt)$"
     )),
+    Rule("overrides-instructions", "medium", "claims that no checks are needed", (
+        r"^(?:bypass|skip|disable|suppress)_?(?:security|safety|confirm\w*|approvals?|consent|guardrails?|review)$|"
+        r"^trust_?level$|^(?:pre|auto)_?approved$"
+    )),
     Rule("smuggling-parameter", "low", "a parameter for the model's own instructions", (
         r"^(?:system_?prompt|model_?name|reasoning|thoughts?|context|sidenote|env(?:ironment)?_?vars?)$"
     )),

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from mcpcompose.gateway.fragments import is_allowed
 from mcpcompose.gateway.governance import Governance
+from mcpcompose.gateway.matching import CALL
 from mcpcompose.interceptors.base import Around
 from mcpcompose.interceptors.sessions import GovernedSessions
 from mcpcompose.spec.project import Project
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 NOBODY = "(nobody)"
 """A client that the file does not name."""
+THE_FILE = "(file)"
+"""Who decided where a profile or the rules for tools let nothing through."""
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ class Rehearsal:
     """One session of each client; *tools* are definitions by server."""
 
     def __init__(self, project: Project, around: Around, tools: Mapping[str, Sequence[dict[str, Any]]]) -> None:
+        self._project = project
         self._last = Outcome()
         self._tokenless = False
         self._governance = Governance(
@@ -77,6 +82,9 @@ class Rehearsal:
     ) -> Outcome:
         """Let one request pass, with *answer* in the server's place. *client* None has no token of its own."""
         outcome = self._last = Outcome()
+        if (why := self._is_kept_away(profile, method, server, params.get("name"))) is not None:
+            self.ended("refused", [{"interceptor": THE_FILE, "decision": "refused", "note": why}])
+            return outcome
         self._tokenless = client is None
         origin = Origin(client or NOBODY, capabilities={"elicitation": {"form": {}}})
         call = Call(method, params, origin=origin)
@@ -94,6 +102,15 @@ class Rehearsal:
                     note.answer(_YES if yes else _NO)
         outcome.reply = call.reply
         return outcome
+
+    def _is_kept_away(self, profile: str, method: str, server: str, name: str | None) -> str | None:
+        """Why no such request gets as far as an interceptor, where that is so."""
+        given = self._project.profiles[profile]
+        if server not in given.servers:
+            return f"profile `{profile}` has no server `{server}`"
+        if method == CALL and not is_allowed(str(name), self._project.servers[server].tools, given.tools.get(server)):
+            return f"the rules for tools keep `{name}` from profile `{profile}`"
+        return None
 
     def ended(self, outcome: str, decisions: Sequence[Mapping[str, Any]]) -> None:
         """What the audit log would be told."""
@@ -117,6 +134,9 @@ class _Listener:
     def ended(self, *, outcome: str, decisions: Sequence[Mapping[str, Any]], **_rest: object) -> None:
         """Tell the rehearsal."""
         self._rehearsal.ended(outcome, decisions)
+
+    def write(self) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ CHANGES: Final = {
 _KEPT: Final = 1 << 20
 """Bytes of a whole list that are kept joined; longer ones are joined each time, which is quick."""
 _NOTHING: Final = Beside()
+_VARIABLE: Final = re.compile(r"\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Template:
 
     server: str
     literals: tuple[str, ...]
+
+    @classmethod
+    def of(cls, server: str, uri: str) -> Template:
+        """A server's template as it is written."""
+        return cls(server, tuple(_VARIABLE.split(uri)))
 
     def matches(self, uri: str) -> bool:
         """Whether *uri* can be made from it."""
@@ -176,6 +183,14 @@ class EndpointTable:
         own = (prefix for prefix in self.prefixes if prefix and name.startswith(prefix + SEPARATOR))
         longest = max(own, key=len, default=None)
         return None if longest is None else self.prefixes[longest]
+
+    def meant(self, name: str) -> Iterator[tuple[str, str]]:
+        """Whose tool or prompt *name* could be: the servers, each with its own name for it."""
+        for prefix, server in self.prefixes.items():
+            if prefix and self.server is None and name.startswith(prefix + SEPARATOR):
+                yield server, name.removeprefix(prefix + SEPARATOR)
+        for server in self.servers:
+            yield server, name
 
     def owner(self, uri: str) -> str | None:
         """Whose resource *uri* is."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mcpcompose.errors import McpComposeError
+from mcpcompose.gateway.admitting import about, is_offered
 from mcpcompose.gateway.examiner import Examiner, Looked
 from mcpcompose.gateway.first_sight import FirstSight, Seen
 from mcpcompose.gateway.poison import level_of
@@ -22,14 +23,14 @@ from mcpcompose.spec.lockfile import KINDS, Kind, Lock, LockedServer, accept_com
 from mcpcompose.upstream.base import ServerLists, Withheld
 
 _NAMES: Final[Mapping[Kind, str]] = {"tool": "name", "prompt": "name", "template": "uriTemplate"}
-_CALLED: Final = frozenset({"tools/call", "prompts/get"})
 _EVERYTHING: Final = "{uri}"
 """As a template: whatever a client could name."""
 _LONGEST_TEXT: Final = 16 << 10
-_MOST_TEXT: Final = 1 << 20
+TEXT_ROOM: Final = 1 << 20
 """Characters that are kept of one server's definitions, to show what became of them; digests are kept of all."""
 UNKNOWN: Final = "is not in the lock"
 NOT_YET: Final = "is not accepted yet"
+_LOST: Final = "what was accepted of it was lost"
 Items = tuple[dict[str, Any], ...]
 Digest = Callable[[Any], str]
 
@@ -116,13 +117,24 @@ class Withholding:
         self.accepted(lists)
         return before != self.found
 
-    def admits(self, server: str, method: str, params: Mapping[str, Any]) -> bool:
-        """Whether *server* still offers the tool or prompt of a call that waited for it."""
+    def admits(self, server: str, method: str, params: Mapping[str, Any], offered: ServerLists | None) -> bool:
+        """
+        Whether *server* still offers what a call is about that waited, as it was accepted.
+
+        *offered* is what it offers now, looked at or not.
+        """
         known = self._known.get(server)
-        if known is None or method not in _CALLED:
+        if known is None or offered is None:
             return True
-        items = known.kept.tools if method == "tools/call" else known.kept.prompts
-        return any(item.get("name") == params.get("name") for item in items)
+        kept = known.kept if known.offered is offered else self._kept_unseen(server, about(offered, method, params))
+        return is_offered(kept, method, params)
+
+    def _kept_unseen(self, server: str, offered: ServerLists) -> ServerLists:
+        """What of *offered* was accepted, while it is still being looked at."""
+        held, before = self._held.get(server), self.first.of(server)
+        if held is None or before is None or before.held.launch != held.launch:
+            return _nothing()
+        return _kept(offered, before.held, tuple(withheld(offered, before.held, held.launch)), digest)
 
     def forget(self, declared: Mapping[str, Any]) -> None:
         """Only these servers are still declared."""
@@ -151,7 +163,7 @@ class Withholding:
         found = tuple(
             _with_reason(one, looked) for one in withheld(offered, entry, against.launch, digest_of, against.why)
         )
-        kept = _nothing(offered) if against.is_strict and found else _kept(offered, entry, found, digest_of)
+        kept = _nothing() if against.is_strict and found else _kept(offered, entry, found, digest_of)
         self._known[name] = _Known(offered, against, kept)
         self.found[name] = found
         if not found:
@@ -167,7 +179,7 @@ class Withholding:
         if before is not None and (looked is not None or offered.is_remembered):
             return self._decided(name, offered, _Against(before.held, held.launch), looked)
         if looked is None:  # meanwhile what was accepted of what it offered before
-            return self._known.setdefault(name, _Known(None, _Against(None, held.launch), _nothing(offered))).kept
+            return self._known.setdefault(name, _Known(None, _Against(None, held.launch), _nothing())).kept
         if held.on_sight and not self._is_sight(name, held, offered):
             return self._awaited(name, held, offered, looked)
         entry, why = self._seen(name, held, looked)
@@ -196,9 +208,12 @@ class Withholding:
         """What was accepted of it, now if it is seen for the first time; else None and why nothing was."""
         before = self.first.of(name)
         if self.first.broken is not None:
+            self.first.lose(self._held)
             return None, f"what was accepted cannot be read: {self.first.broken}"
         if before is not None and before.held.launch == held.launch:
             return before.held, ""  # kept just now
+        if name in self.first.lost:
+            return None, _LOST
         if not held.on_sight:
             return None, NOT_YET
         try:
@@ -213,10 +228,10 @@ class Withholding:
         offered, known = looked.offered, before.held if before is not None else None
         digests: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
         texts: dict[str, dict[str, str]] = {}
-        room = _MOST_TEXT
+        room = TEXT_ROOM
         for kind, name, item in definitions(offered):
             found = looked.digest_of(item)
-            accepted_before = known is not None and _accepted(known, kind, name) == found
+            accepted_before = known is not None and accepted_digest(known, kind, name) == found
             if not (everything or accepted_before or level_of(looked.of(kind, name)) != "high"):
                 continue
             if kind == "instructions" or digests[kind].setdefault(name, found) == found:
@@ -227,7 +242,7 @@ class Withholding:
         instructions = looked.digest_of(said) if said is not None else None
         return Seen(locked_server(launch=held.launch, instructions=instructions, **whole), _shown(texts))
 
-    def text_of(self, item: Any, room: int = _MOST_TEXT) -> str:
+    def text_of(self, item: Any, room: int = TEXT_ROOM) -> str:
         """The text of a definition that is to be kept; empty for one with a secret value, or a very long one."""
         text = canonical(item)
         return text if len(text) <= min(_LONGEST_TEXT, room) and self._redact(text) == text else ""
@@ -290,7 +305,8 @@ def _is_same(offered: ServerLists, other: ServerLists) -> bool:
     return all(one is another for one, another in pairs) and offered.instructions is other.instructions
 
 
-def _accepted(entry: LockedServer, kind: str, name: str) -> str | None:
+def accepted_digest(entry: LockedServer, kind: str, name: str) -> str | None:
+    """The digest of what was accepted of that name; None of what was not."""
     if kind == "instructions":
         return entry.instructions
     return {"tool": entry.tools, "prompt": entry.prompts, "template": entry.templates}[kind].get(name)
@@ -314,7 +330,7 @@ def _kept(
     if not found:
         return offered
     if entry is None or found[0].kind == "server":
-        return _nothing(offered)
+        return _nothing()
     kinds = {one.kind for one in found}
     return replace(
         offered,
@@ -326,9 +342,9 @@ def _kept(
     )
 
 
-def _nothing(offered: ServerLists) -> ServerLists:
-    """What is left of a server that is withheld as a whole: who it is."""
-    return ServerLists(info=offered.info, capabilities={}, closed=(_EVERYTHING,))
+def _nothing() -> ServerLists:
+    """What is left of a server that is withheld as a whole: not even its title, which people and models read."""
+    return ServerLists(capabilities={}, closed=(_EVERYTHING,))
 
 
 def _only(offered: ServerLists, kind: Kind, entry: LockedServer, digest_of: Digest) -> Items:

@@ -16,6 +16,13 @@ from mcpcompose.spec.interceptor import Interceptor as Spec
 
 _LONGEST: Final = 600
 _MOST: Final = 10_000
+_NOTIFICATIONS: Final = "notifications/"
+_ASKS: Final = {
+    "elicitation/create": "ask you something",
+    "sampling/createMessage": "ask your model something",
+    "roots/list": "see which folders are open",
+}
+"""What a server wants of the client, by method."""
 
 
 class Approve(Quiet):
@@ -25,6 +32,10 @@ class Approve(Quiet):
         match = spec.match
         self._all = bool(match.tools or match.annotations or match.methods)
         """Whether `match` says which; else those that destroy."""
+        self._asks = bool(match.methods)
+        """Whether it may be about what servers ask, too."""
+        self._notes = any(glob.startswith(_NOTIFICATIONS) for glob in match.methods)
+        """Whether it is about notifications: nothing waits for an answer about them, so they are dropped."""
         self._remembers = spec.remember == "session"
         self._message = spec.message
         self._redactor = around.redactor
@@ -32,9 +43,7 @@ class Approve(Quiet):
 
     def before(self, exchange: Exchange) -> Answer:
         """Ask, unless it was allowed for this session."""
-        if exchange.direction == TO_CLIENT or (exchange.method not in JUDGED and not self._all):
-            return None
-        if not self._all and not destroys(exchange):
+        if not self._is_about(exchange):
             return None
         key = (exchange.session.id, exchange.server, f"{exchange.method} {exchange.name}")
         if key in self._allowed:
@@ -46,6 +55,13 @@ class Approve(Quiet):
             return AskPerson(question, refusal, "asked")
         return AskPerson(question, refusal, "asked", accepted=lambda: self._remember(key))
 
+    def _is_about(self, exchange: Exchange) -> bool:
+        if exchange.method.startswith(_NOTIFICATIONS):
+            return self._notes
+        if exchange.direction == TO_CLIENT:
+            return self._asks
+        return self._all or (exchange.method in JUDGED and destroys(exchange))
+
     def _remember(self, key: tuple[str, str, str]) -> None:
         if len(self._allowed) >= _MOST:
             self._allowed.clear()
@@ -54,11 +70,14 @@ class Approve(Quiet):
     def _question(self, exchange: Exchange, what: str) -> str:
         """On one line each, so that no argument can look like a sentence of ours."""
         held = " It is not asked again in this session." if self._remembers and exchange.has_token else ""
-        text = f"May {what} be used?{held}"
-        if exchange.arguments:
-            arguments = self._redactor.tree(exchange.arguments)
-            written = json.dumps(arguments, ensure_ascii=False, default=str)
-            text += f"\nArguments: {shown(written, _LONGEST)}"
+        if exchange.direction == TO_CLIENT:
+            wants = _ASKS.get(exchange.method, f"send `{shown(exchange.method, 200)}`")
+            text, word, told = f"May the server `{exchange.server}` {wants}?{held}", "What it sends", exchange.params
+        else:
+            text, word, told = f"May {what} be used?{held}", "Arguments", exchange.arguments
+        if told:
+            written = json.dumps(self._redactor.tree(told), ensure_ascii=False, default=str)
+            text += f"\n{word}: {shown(written, _LONGEST)}"
         return f"{text}\n{self._message}" if self._message else text
 
 

@@ -6,6 +6,7 @@ Who makes them is given: the orchestrator, which checks signatures and resolves 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -56,6 +57,7 @@ class Container(Outside):
 
     async def ask(self, payload: bytes, id_: str) -> bytes:
         """Its answer to one question."""
+        await self._image()
         return await self._teller.ask(payload, id_)
 
     async def close(self) -> None:
@@ -69,13 +71,16 @@ class Container(Outside):
         await self._containers.prepare(self.spec)
         self._is_there = True
 
-    async def _launch(self) -> Running:
+    async def _image(self) -> None:
+        """Wait for the image; who gives up does not end the pull, nor has anything started."""
         if self._preparing.done() and not self._is_there:
             self._preparing = self._chores.begin(self._prepare())
         try:
-            await self._preparing
+            await asyncio.shield(self._preparing)
         except McpComposeError as error:
             raise InterceptorFailed(error.message, hint=error.hint) from error
+
+    async def _launch(self) -> Running:
         name, stream = await self._containers.start(self.spec)
         return _RunningContainer(name, stream, self._containers)
 

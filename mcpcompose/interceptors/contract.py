@@ -180,7 +180,8 @@ def read(raw: bytes) -> Answered:
         raise InterceptorFailed('it answered nothing; to let a request through it answers `{"decision": "allow"}`')
     try:
         answered: Answered = _decode_answer(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        refuse_twins(raw)
+    except (ValueError, RecursionError) as error:  # of which msgspec's are some
         raise InterceptorFailed(f"it answered what is not in the contract: {str(error)[:_SHOWN]}") from None
     return answered
 
@@ -226,6 +227,9 @@ def _change_before(change: Changed, exchange: Exchange) -> Change:
         params = change.params if change.params is not UNSET else {}
     encoded(params)  # what cannot be sent is a failure here, not on the way
     before = exchange.params
+    arguments = params.get("arguments", {})
+    if arguments != before.get("arguments", {}) and not isinstance(arguments, dict):
+        raise InterceptorFailed("`arguments` of its `params` is no object")  # which others would not look into
     for key in _FIXED:
         if params.get(key) != before.get(key) or (key in params) is not (key in before):
             raise InterceptorFailed(f"it tried to change `{key}`, which says where the request goes")
@@ -270,9 +274,14 @@ def refuse_ambiguous(raw: bytes | None) -> None:
     and the client perhaps the other.
     """
     try:
-        json.loads(raw or b"null", object_pairs_hook=_members)
+        refuse_twins(raw or b"null")
     except (ValueError, RecursionError) as error:
         raise InterceptorFailed(f"the server's answer cannot be judged: {str(error)[:_SHOWN]}") from None
+
+
+def refuse_twins(raw: bytes) -> None:
+    """Raise `ValueError` when an object of *raw* has two members of one name, `RecursionError` for one too deep."""
+    json.loads(raw, object_pairs_hook=_members)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from mcpcompose.interceptors.base import TO_SERVER, Change, Decision, Exchange, InterceptorFailed, Respond
-from mcpcompose.interceptors.contract import AFTER, CALL, Phase, encoded, usable
+from mcpcompose.interceptors.contract import AFTER, CALL, Phase, encoded, refuse_twins, usable
 
 _OURS: Final = ("request", "response")
 _SHOWN: Final = 200
@@ -43,7 +43,8 @@ def answer(raw: bytes, exchange: Exchange, phase: Phase) -> Decision | None:
         return None
     try:
         found = msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        refuse_twins(raw)
+    except (ValueError, RecursionError) as error:  # of which msgspec's are some
         raise InterceptorFailed(f"it answered what is no tool's result: {str(error)[:_SHOWN]}") from None
     result = {key: value for key, value in found.items() if key not in _OURS}
     if "structuredContent" in result:

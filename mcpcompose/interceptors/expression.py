@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpcompose.errors import McpComposeError
+from mcpcompose.interceptors.expression_mistakes import unreadable
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -53,7 +54,8 @@ class Expression:
         try:
             self._program: Program = _cel().compile(text)
         except ValueError as error:
-            raise ExpressionError(f"`{text}` cannot be read: {_said(error)}") from error
+            message, hint = unreadable(text, str(error))
+            raise ExpressionError(message, hint=hint) from error
         bound = _MACRO.findall(text)
         self.names = frozenset(self._program.variables()) - frozenset(bound)
         self._depth = _depth(text)
@@ -62,7 +64,9 @@ class Expression:
             raise ExpressionError(f"there is no `{name}`", hint=f"there are {', '.join(sorted(names))}")
         for name in sorted(self._program.functions()):
             if name not in FUNCTIONS and not _OPERATOR.search(name):
-                raise ExpressionError(f"there is no function `{name}`")
+                raise ExpressionError(
+                    f"there is no function `{name}`", hint=f"there are {', '.join(sorted(FUNCTIONS))}"
+                )
 
     def holds(self, values: dict[str, Any]) -> bool:
         """Whether it is true of *values*. Raises `ExpressionError`; what is neither true nor false is an error, too."""

@@ -15,10 +15,12 @@ from typing import Final
 from mcpcompose.errors import McpComposeError
 from mcpcompose.interceptors.base import InterceptorFailed
 from mcpcompose.interceptors.outside import line_id, too_much
-from mcpcompose.interceptors.running import Chores, Launch, Running
+from mcpcompose.interceptors.running import Chores, Launch, Running, ended_when_started, launched
 
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 30.0
+START_SECONDS: Final = 30.0
+"""How long one may take to answer for the first time: many load a lot before they read."""
 _BACKLOG: Final = 128 << 20
 """Bytes of questions that it has not taken."""
 _LATE: Final = 1024
@@ -33,7 +35,7 @@ class Keeper:
     """
     Keeps one running. *launch* starts it, *version* says what it is made of: when that is another than before, it is
     started anew. *limit* bounds a line's bytes. One that for half of *patience* seconds answers nothing hangs, when
-    somebody gives up waiting.
+    somebody gives up waiting, unless it has just been started. Who gives up does not end a start.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Keeper:
         self._version, self._clock = version, clock
         self._chores = Chores()
         self._talk: _Talk | None = None
+        self._launched: asyncio.Task[Running] | None = None
+        """One that nobody talks with yet."""
         self._starting = asyncio.Lock()
         self._again = asyncio.Lock()
         self._made_of: object = None
@@ -67,6 +71,7 @@ class Keeper:
         """End it."""
         if self._talk is not None:
             self._talk.end("was closed")
+        self._drop()
         await self._chores.close()
 
     async def _once(self, payload: bytes, id_: str) -> bytes:
@@ -82,18 +87,30 @@ class Keeper:
                 self._talk.end("was given other variables")
             if (wait := self._not_before - self._clock()) > 0:
                 raise InterceptorFailed(f"{self._why}; it is started again in {wait:.1f} s")
-            running = await self._begun()
-            self._made_of = made_of
+            running = await self._begun(made_of)
             self._talk = talk = _Talk(running, self._limit, self._patience / 2, self._gone, self._clock)
             running.listen(talk)  # which may be its end already
             return talk
 
-    async def _begun(self) -> Running:
+    async def _begun(self, made_of: object) -> Running:
+        """Another one; the start that an earlier question began, when there is one."""
+        if self._launched is not None and made_of != self._made_of:
+            self._drop()
+        if self._launched is None or _has_failed(self._launched):
+            self._made_of = made_of
+            self._launched = self._chores.begin(launched(self._launch))
         try:
-            return await self._chores.start(self._launch)
+            running = await asyncio.shield(self._launched)
         except McpComposeError as error:
             self._put_off(f"it could not be started: {error}")
             raise
+        self._launched = None
+        return running
+
+    def _drop(self) -> None:
+        if self._launched is not None:
+            launching, self._launched = self._launched, None
+            self._chores.begin(ended_when_started(launching))
 
     def _gone(self, talk: _Talk, why: str) -> None:
         """It is over with this one: whether the next one may begin at once, what it has answered says."""
@@ -110,6 +127,10 @@ class Keeper:
         self._not_before = self._clock() + self._pause
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         self._why = why
+
+
+def _has_failed(task: asyncio.Task[Running]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 class _Talk:
@@ -130,12 +151,14 @@ class _Talk:
         self._held = bytearray()
         self._open: dict[str, asyncio.Future[bytes]] = {}
         self._late: dict[str, None] = {}
+        self._since = clock()
 
     async def ask(self, payload: bytes, id_: str) -> bytes:
         """
         The answer to one question.
 
-        When nobody waits for it any more and nothing at all was answered for long enough, it hangs, and is ended.
+        When nobody waits for it any more and nothing at all was answered for long enough, it hangs, and is ended;
+        one that has not answered yet may still be starting.
         """
         if not self.is_open:
             raise _Ended("it ended")
@@ -149,8 +172,10 @@ class _Talk:
         except asyncio.CancelledError:
             if self.is_open:
                 self._late[id_] = None
-                is_silent = self.answered == before and self._clock() - since >= self._silence
-                if is_silent or len(self._late) > _LATE:
+                now = self._clock()
+                has_begun = self.answered > 0 or now - self._since >= START_SECONDS
+                is_silent = self.answered == before and now - since >= self._silence
+                if (is_silent and has_begun) or len(self._late) > _LATE:
                     self._open.pop(id_, None)
                     self.end("did not answer in time")
             raise

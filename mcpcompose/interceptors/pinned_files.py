@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final
 
@@ -118,6 +119,8 @@ def _module(name: str) -> Iterator[str]:
     for part in name.split("."):
         folder = f"{folder}{part}/"
         yield f"{folder}__init__.py"
+        yield from (f"{folder}__init__{suffix}" for suffix in EXTENSION_SUFFIXES)
+    yield from (f"{folder.rstrip('/')}{suffix}" for suffix in EXTENSION_SUFFIXES)  # which go before `.py`
     yield from (f"{folder.rstrip('/')}.py", f"{folder}__main__.py")
 
 

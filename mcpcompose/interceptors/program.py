@@ -8,7 +8,9 @@ project that the command names are those that a person approved: one that was ch
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from mcpcompose.interceptors.base import Around
 from mcpcompose.interceptors.host_process import HostProcesses, Log
@@ -18,6 +20,9 @@ from mcpcompose.interceptors.outside import Outside, Variables, refuse_secrets
 from mcpcompose.interceptors.pinned_files import PinnedFiles
 from mcpcompose.interceptors.running import Running
 from mcpcompose.spec.interceptor import Interceptor as Spec
+
+_NO_COPIES: Final = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
+"""For `python -m`: who may write in the repository could put a compiled copy beside the module that was approved."""
 
 
 class HostProgram(Outside):
@@ -54,7 +59,8 @@ class HostProgram(Outside):
     async def _launch(self) -> Running:
         argv = await self._variables.words(self._argv)
         await self._files.check(self.named(argv))
-        return await self._processes.start(argv, await self._variables.values())
+        ground = _NO_COPIES if "-m" in argv else {}
+        return await self._processes.start(argv, {**ground, **await self._variables.values()})
 
     async def _made_of(self) -> object:
         return (await self._variables.words(self._argv), await self._variables.values())

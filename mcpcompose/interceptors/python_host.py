@@ -1,7 +1,8 @@
 """
 The process that a `python` interceptor's function runs in; started as a file, with nothing of mcp-compose around it.
 
-A line of JSON in, a line of JSON out; what the function prints goes to the log. Functions may be plain, which run in
+A line of JSON in, a line of JSON out; what the function prints goes to the log, and for it and what it starts the
+standard input is empty. Functions may be plain, which run in
 threads, or asynchronous. One that returns nothing is a failure: it has to say `{"decision": "allow"}`.
 """
 
@@ -46,7 +47,11 @@ async def answered(function: Callable[[dict[str, Any]], Any], line: bytes, pool:
 
 
 async def _written(called: Awaitable[Any], id_: str) -> bytes:
-    return json.dumps({**usable(await called), "id": id_}, separators=(",", ":"), allow_nan=False).encode()
+    try:
+        answer = usable(await called)
+    except SystemExit as error:  # which would end the others' questions, too
+        raise RuntimeError(f"it ended with `SystemExit: {error}`") from error
+    return json.dumps({**answer, "id": id_}, separators=(",", ":"), allow_nan=False).encode()
 
 
 def usable(answer: Any) -> dict[str, Any]:
@@ -56,11 +61,11 @@ def usable(answer: Any) -> dict[str, Any]:
     return answer
 
 
-async def serve(function: Callable[[dict[str, Any]], Any], output: int, threads: int) -> None:
-    """Answer every line of standard input, several at once."""
+async def serve(function: Callable[[dict[str, Any]], Any], questions: int, output: int, threads: int) -> None:
+    """Answer every line of *questions*, several at once."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 30)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(questions, "rb", 0))
     pool = concurrent.futures.ThreadPoolExecutor(threads)
     running: set[asyncio.Task[None]] = set()
 
@@ -79,12 +84,12 @@ async def serve(function: Callable[[dict[str, Any]], Any], output: int, threads:
 def main() -> None:
     """Arguments: `module:function`, how many threads, and the folder to look for modules in, last."""
     name, threads, folder = sys.argv[1:4]
-    output = os.dup(1)
-    os.set_inheritable(output, False)  # noqa: FBT003  the standard library's own
+    questions, output = os.dup(0), os.dup(1)  # which nothing inherits
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.path[0:1] = []
     sys.path.append(folder)
-    asyncio.run(serve(load(name), output, int(threads)))
+    asyncio.run(serve(load(name), questions, output, int(threads)))
 
 
 if __name__ == "__main__":

@@ -57,11 +57,11 @@ class Chores:
 
     async def start(self, launch: Launch) -> Running:
         """Start one; when the wait is broken off meanwhile, it is ended as soon as it has started."""
-        starting = self.begin(_launched(launch))
+        starting = self.begin(launched(launch))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            self.begin(_ended_when_started(starting))
+            self.begin(ended_when_started(starting))
             raise
 
     async def close(self) -> None:
@@ -79,11 +79,13 @@ class Chores:
             task.exception()
 
 
-async def _launched(launch: Launch) -> Running:
+async def launched(launch: Launch) -> Running:
+    """What *launch* starts."""
     return await launch()
 
 
-async def _ended_when_started(starting: asyncio.Task[Running]) -> None:
+async def ended_when_started(starting: asyncio.Task[Running]) -> None:
+    """End what *starting* starts, as soon as it has started."""
     await asyncio.wait({starting})
     if not starting.cancelled() and starting.exception() is None:
         await starting.result().end()

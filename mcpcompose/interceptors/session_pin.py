@@ -43,8 +43,7 @@ class SessionPin(Quiet):
         self._message = spec.message
         self._unpinned = spec.unpinned
         self._redactor = around.redactor
-        servers = ",".join(sorted(spec.match.server)) or "*"
-        self._pin = spec.name or f"session-pin {servers} {spec.key}"
+        self._pin = spec.pinned_as
 
     def before(self, exchange: Exchange) -> Answer:
         """Pin or compare. Nothing goes to the server before the pin is written down."""

@@ -137,7 +137,8 @@ class GovernedSessions:
         session = self._by_client.get(name)
         if session is None or self._is_over(session, now):
             session = self._by_client[name] = self._new(name, now)
-        session.last = max(session.last, now)
+        if now > session.last:
+            session.last = now
         if (session.labels or session.pins) and now - self._saved > min(_SAVE_EVERY, self.idle / 4):
             self._keep_hours()
         return session
@@ -150,7 +151,9 @@ class GovernedSessions:
     def let_go(self, session: GovernedSession) -> None:
         """A request of *session* has ended, which was a sign of life."""
         session.users -= 1
-        session.last = max(session.last, self._clock())
+        now = self._clock()
+        if now > session.last:
+            session.last = now
 
     def _is_over(self, session: GovernedSession, now: float) -> bool:
         return not session.users and now - session.last > self.idle

@@ -27,6 +27,13 @@ from mcpcompose.spec.project import Project
 __all__ = ["Approvals", "Form", "approvals_of", "forms"]
 
 _VERSION: Final = 1
+_OF_GOVERNANCE: Final = frozenset(
+    {
+        "program", "Python function", "webhook", "container of an interceptor", "interceptor that may fail",
+        "no audit log", "audit log with values", "wider gateway",
+    }
+)  # fmt: skip
+"""Kinds whose approval ends when the project in force does without: what a person took back is asked for again."""
 
 
 def forms(
@@ -43,8 +50,11 @@ def forms(
     rules looser than *baseline*.
     """
     launch = launch_forms(project, variables=variables, digests=digests, home=home, resolve=resolve)
-    governing = (*_interceptors(project, variables), *governing_forms(project))
-    return (*launch, *governing, *door_forms(project), *loosening_forms(project, baseline))
+    return (*launch, *_of_governance(project, variables), *loosening_forms(project, baseline))
+
+
+def _of_governance(project: Project, variables: Mapping[str, str]) -> tuple[Form, ...]:
+    return (*_interceptors(project, variables), *governing_forms(project), *door_forms(project))
 
 
 def _interceptors(project: Project, variables: Mapping[str, str]) -> tuple[Form, ...]:
@@ -100,13 +110,24 @@ class Approvals:
         baseline: Baseline | None = self._read()["baseline"]
         return baseline
 
-    def record(self, project: Project) -> None:
-        """*project* is in force now: its rules become the baseline, and approvals for one change are used up."""
+    def record(self, project: Project, variables: Mapping[str, str]) -> None:
+        """
+        *project*, with *variables*, is in force now: its rules become the baseline. When they are others than before,
+        approvals for one change are used up, and those of governance that it does without are over.
+
+        While they stay the same nothing is used up: a person may approve the forms of one change one by one.
+        """
         content = self._read()
         baseline = rules(project, content["baseline"])
-        approved = {digest: entry for digest, entry in content["approved"].items() if not entry.get("once")}
-        if baseline != content["baseline"] or approved != content["approved"]:
-            self._write({**content, "baseline": baseline, "approved": approved})
+        held = sorted(form.hash for form in _of_governance(project, variables))
+        if baseline == content["baseline"] and held == content["held"]:
+            return
+        approved = {
+            digest: entry
+            for digest, entry in content["approved"].items()
+            if not entry.get("once") and (digest in held or entry["kind"] not in _OF_GOVERNANCE)
+        }
+        self._write({**content, "baseline": baseline, "held": held, "approved": approved})
 
     def accept_lock(self, lock: Lock) -> None:
         """A person wrote *lock* here and now: what it accepts needs no approval any more."""
@@ -116,7 +137,7 @@ class Approvals:
             self._write({**content, "baseline": {**baseline, "lock": accepted}})
 
     def _read(self) -> dict[str, Any]:
-        empty: dict[str, Any] = {"version": _VERSION, "approved": {}, "baseline": None}
+        empty: dict[str, Any] = {"version": _VERSION, "approved": {}, "baseline": None, "held": []}
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -32,6 +32,7 @@ from mcpcompose.spec.secret import (
 )
 from mcpcompose.spec.server import NetworkAllow, Server
 from mcpcompose.spec.template import TemplateError, expand, references, secret_names, variable_names
+from mcpcompose.visible import visible
 
 Resolve = Callable[[Path], Path]
 
@@ -76,13 +77,13 @@ def form(kind: str, subject: str, lines: Iterable[str], identity: Any = None, *,
     """A form whose hash covers its lines as they are and *identity*; its text cannot show less or other than that."""
     raw = list(lines)
     whole = json.dumps(["2", kind, subject, raw, identity], sort_keys=True, ensure_ascii=True)
-    text = "\n".join(map(_plainly, raw))
+    text = "\n".join(map(visible, raw))
     return Form(kind, subject, text, hashlib.sha256(whole.encode()).hexdigest()[:HASH_LENGTH], once)
 
 
-def _plainly(line: str) -> str:
-    """*line* in ASCII on one line: no look-alike letters, no line breaks that pass for lines of the form."""
-    return "".join(c if " " <= c <= "~" else json.dumps(c)[1:-1] if c != "\x7f" else "\\u007f" for c in line)
+def as_text(value: Any) -> str:
+    """*value* as JSON on one line of a form, its letters as they are."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def launch_forms(
@@ -134,7 +135,7 @@ def _host_details(project: Project, server: Server, variables: Mapping[str, str]
     for key, text in sorted(server.environment.items()):
         template = f"${{{key}}}" if text is None else text
         if LOADER.match(key) and not secret_names(template):
-            yield f"environment {key}={json.dumps(expanded(template, variables))}"
+            yield f"environment {key}={as_text(expanded(template, variables))}"
         else:
             yield f"environment {key}={template}"
     for use in server.secrets:
@@ -188,7 +189,7 @@ def _widening(project: Project, name: str, server: Server, resolve: Resolve) -> 
             "userns_mode": server.userns_mode,
         }
         lines = [f"unsafe {entry}" for entry in sorted(server.unsafe)]
-        lines += [f"{key}: {json.dumps(value)}" for key, value in settings.items() if value]
+        lines += [f"{key}: {as_text(value)}" for key, value in settings.items() if value]
         yield form("unsafe settings", name, [*lines, *_runs(server)])
     for volume in server.volumes:
         if volume.type == "bind":
@@ -250,7 +251,7 @@ def _runs(server: Server) -> Iterator[str]:
     if server.healthcheck is not None and server.healthcheck.command is not None:
         yield f"health check {argv_text(server.healthcheck.command)}"
     if plain := {key: text for key, text in server.environment.items() if text is not None and not _refers(text)}:
-        yield f"environment {json.dumps(plain, sort_keys=True)}"
+        yield f"environment {as_text(plain)}"
 
 
 def _remote(project: Project, name: str, server: Server, variables: Mapping[str, str]) -> Iterator[Form]:
@@ -266,7 +267,7 @@ def _remote(project: Project, name: str, server: Server, variables: Mapping[str,
         lines = [f"sends to {server.url}{details(project, server.url)}"]
         if origin != origin_of(server.url) and not any(map(looks_secret, variable_names(server.url))):
             lines.append(f"which is at {origin}")
-        lines += [f"header {key}={json.dumps(text)}{details(project, text)}" for key, text in headers.items()]
+        lines += [f"header {key}={as_text(text)}{details(project, text)}" for key, text in headers.items()]
         yield form("sending", name, lines, origin)
 
 
@@ -304,7 +305,7 @@ def secret_text(project: Project, name: str) -> str:
     for source in project.secrets.get(name, ()):
         kept = source.model_dump(mode="json")
         more = made_of(project, [source.environment]) if isinstance(source, EnvironmentSource) else ""
-        sources.append(json.dumps(kept, sort_keys=True) + more)
+        sources.append(as_text(kept) + more)
     return f"{name} from {' or '.join(sources)}"
 
 
@@ -363,8 +364,8 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
 
 
 def argv_text(words: Iterable[str]) -> str:
-    """A command line on one line, in ASCII."""
-    return json.dumps(list(words), ensure_ascii=True)
+    """A command line on one line."""
+    return as_text(list(words))
 
 
 def _plain(path: Path) -> Path:

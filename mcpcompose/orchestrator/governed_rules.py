@@ -7,7 +7,6 @@ Pure. The machine's policy is not looked at: it is root's to change. What is not
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -15,14 +14,12 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from mcpcompose.orchestrator.forms import Form, form, source_of
-from mcpcompose.orchestrator.stricter import weaker
-from mcpcompose.spec.interceptor import Interceptor
+from mcpcompose.orchestrator.forms import Form, as_text, form, source_of
+from mcpcompose.orchestrator.stricter import forgotten, relabelled, weaker
+from mcpcompose.spec.interceptor import RELAXING, Interceptor
 from mcpcompose.spec.project import Project
 
 LOOSER: Final = "looser interceptors"
-_RELAXING: Final = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
-"""What `annotate` may say of a tool for other interceptors to let it pass."""
 
 
 def governed_rules(project: Project) -> dict[str, Any]:
@@ -54,6 +51,7 @@ def weaker_forms(project: Project, before: Mapping[str, Any] | None, servers: Ma
         return
     old = [_read(one) for one in before["interceptors"]]
     yield from _interceptors(old, before["interceptors"], _own(project))
+    yield from _relaxing(old, project)
     yield from _renamed([one for one in old if one is not None], project, servers)
     yield from _session(before["idle"], project.session.idle)
     yield from _audit(before["audit"], governed_rules(project)["audit"])
@@ -80,21 +78,27 @@ def _interceptors(
     for index, one in enumerate(old):
         place = places.get(index)
         if one is not None and place is not None:
-            if lines := list(weaker(one, now[place])):
+            if lines := [*weaker(one, now[place]), *forgotten(one, now[place])]:
                 yield _looser(one.label, lines, [written[index], _written(now[place])])
         else:
             label = one.label if one is not None else str(written[index].get("name", "interceptor"))
-            yield _looser(label, ["is gone", json.dumps(written[index], sort_keys=True)], written[index])
-    for at, one in enumerate(now if old else ()):
-        said = sorted(hint for hint, value in one.annotations.items() if _RELAXING.get(hint) is value)
-        if said and at not in places.values():
-            lines = [f"gives tools {', '.join(said)}, which rules may go by", _shown(one)]
-            yield _looser(one.label, lines, _written(one))
+            yield _looser(label, ["is gone", as_text(written[index])], written[index])
     kept = [(places[index], one) for index, one in enumerate(old) if one is not None and index in places]
     for (at, one), (next_at, other) in pairwise(kept):
         if at > next_at:
             lines = [f"comes after {other.label} now, and came before it"]
             yield _looser(one.label, lines, [_written(one), _written(other)])
+
+
+def _relaxing(old: Sequence[Interceptor | None], project: Project) -> Iterator[Form]:
+    """What newly makes tools look harmless to the rules of the project, or to those of the machine."""
+    now = _own(project)
+    known = _places(old, now).values()
+    for at, one in enumerate(now if old or project.provenance.imposed else ()):
+        said = sorted(hint for hint, value in one.annotations.items() if RELAXING.get(hint) is value)
+        if said and at not in known:
+            lines = [f"gives tools {', '.join(said)}, which rules may go by", _shown(one)]
+            yield _looser(one.label, lines, _written(one))
 
 
 def _looser(label: str, lines: list[str], identity: Any) -> Form:
@@ -130,18 +134,27 @@ def _is_alike(one: Interceptor, other: Interceptor) -> bool:
 
 
 def _renamed(old: Iterable[Interceptor], project: Project, servers: Mapping[str, Any]) -> Iterator[Form]:
-    """A rule about a server is not dropped by giving the server another name."""
+    """A rule about a server is not dropped by giving the server another name, be it one that another server had."""
     before = {name: rule["source"] for name, rule in servers.items()}
-    about = [one for one in old if one.match.server]
+    about = [one for one in old if one.match.server or one.sources or one.sinks]
     for name, server in project.servers.items() if about else ():
-        if name in before:
-            continue
         source = source_of(server)
+        if before.get(name) == source:
+            continue
         for other in (known for known, said in before.items() if said == source):
             for one in about:
-                if _sees(one, other) and not any(_is_alike(one, now) and _sees(now, name) for now in _own(project)):
+                if _sees(one, other) and not any(_sees_as_well(one, other, now, name) for now in _own(project)):
                     lines = [f"does not see server {name}, which is the same as {other} ({source})"]
                     yield _looser(one.label, lines, [_written(one), name, other])
+
+
+def _sees_as_well(one: Interceptor, other: str, now: Interceptor, name: str) -> bool:
+    """Whether *now* is to the server *name* what *one* was to *other*."""
+    if not _is_alike(one, now) or not _sees(now, name):
+        return False
+    moved = one.match.model_copy(update={"server": now.match.server})
+    alike = one.model_copy(update={"match": moved, "sources": now.sources, "sinks": now.sinks})
+    return relabelled(one, other, now, name) and not any(weaker(alike, now))
 
 
 def _sees(one: Interceptor, server: str) -> bool:
@@ -153,7 +166,7 @@ def _written(one: Interceptor) -> dict[str, Any]:
 
 
 def _shown(one: Interceptor) -> str:
-    return json.dumps(_written(one), sort_keys=True)
+    return as_text(_written(one))
 
 
 # --- sessions and the audit log ---------------------------------------------------------------------------------------

@@ -6,11 +6,10 @@ Pure. Those of the machine's own policy are root's, and need none.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 
 from mcpcompose.interceptors.pinned_files import named_by, words_of
-from mcpcompose.orchestrator.forms import LOADER, Form, argv_text, details, expanded, form, secret_text
+from mcpcompose.orchestrator.forms import LOADER, Form, argv_text, as_text, details, expanded, form, secret_text
 from mcpcompose.secrets.resolver import looks_secret, origin_of
 from mcpcompose.spec.interceptor import Interceptor
 from mcpcompose.spec.project import Project
@@ -25,7 +24,7 @@ def interceptor_forms(project: Project, variables: Mapping[str, str]) -> tuple[F
 
 def _form(project: Project, one: Interceptor, variables: Mapping[str, str]) -> Form:
     kind, lines = _what(project, one, variables)
-    return form(kind, one.label, [*lines, *_details(project, one, variables), *_sees(one)])
+    return form(kind, one.label, [*lines, *_details(project, one, variables), *_values(one, variables), *_sees(one)])
 
 
 def _what(project: Project, one: Interceptor, variables: Mapping[str, str]) -> tuple[str, list[str]]:
@@ -56,17 +55,29 @@ def _details(project: Project, one: Interceptor, variables: Mapping[str, str]) -
     for key, text in sorted(one.environment.items()):
         template = f"${{{key}}}" if text is None else text
         if LOADER.match(key) and not secret_names(template) and one.image is None:
-            yield f"environment {key}={json.dumps(expanded(template, variables))}"
+            yield f"environment {key}={as_text(expanded(template, variables))}"
         else:
             yield f"environment {key}={template}{details(project, template)}"
     for key, text in sorted(one.headers.items()):
         template = f"${{{key}}}" if text is None else text
-        yield f"header {key}={json.dumps(template)}{details(project, template)}"
+        yield f"header {key}={as_text(template)}{details(project, template)}"
     for use in one.secrets:
         yield f"secret {secret_text(project, use.source)} as {use.env or use.target or use.source}"
+
+
+def _values(one: Interceptor, variables: Mapping[str, str]) -> Iterator[str]:
+    """
+    What the variables of its address, headers and environment are now: who edits `.env` would change what it does.
+
+    Those that probably hold secrets are not shown, and may change.
+    """
+    items = (*one.environment.items(), *one.headers.items())
+    texts = (one.url or "", *(f"${{{key}}}" if text is None else text for key, text in items))
+    for name in sorted({name for text in texts for name in variable_names(text) if not looks_secret(name)}):
+        yield f"{name} is {as_text(variables[name])}" if name in variables else f"{name} is not set"
 
 
 def _sees(one: Interceptor) -> Iterator[str]:
     """What it is told: more of it is something else."""
     match = one.match.model_dump(mode="json", exclude_defaults=True)
-    yield f"sees {json.dumps(match, sort_keys=True)}" if match else "sees every request and result"
+    yield f"sees {as_text(match)}" if match else "sees every request and result"

@@ -102,8 +102,9 @@ def _tools(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Form]:
         if (old := before.get(name)) is not None:
             if lines := list(_looser(old, rule)):
                 yield form("looser tools", name, lines, [old, rule], once=True)
-            continue
-        # A new name for what had rules under another one: a rule is not dropped by renaming its server.
+            if old["source"] == rule["source"]:
+                continue
+        # Another name for what had rules under the first one: a rule is not dropped by renaming its server.
         for other, known in before.items():
             lines = list(_looser(known, rule)) if known.get("source") == rule["source"] else []
             if lines:

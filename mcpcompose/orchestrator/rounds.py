@@ -177,7 +177,7 @@ class Rounds:
         self.copies.is_open = True
         self._place.uses_engine(ready.project.engine)
         self._declare(ready, ready.fingerprints(image_ids(observed)))
-        self._place.approvals.record(ready.project)
+        self._place.approvals.record(ready.project, ready.loaded.variables)
         plan = self._plan(ready, observed, scope, busy, held)
         executor = self._executor(ready, engine)
         begun = launch(plan, self._crew, executor, aims=aims_of(ready, self.stopped), on_event=scope.on_event)

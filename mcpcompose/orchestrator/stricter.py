@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from mcpcompose.spec.interceptor import Interceptor, Match, Rule
+from mcpcompose.spec.interceptor import Flowing, Interceptor, Match, Rule
 
 _HARMLESS: Final = frozenset({"name", "message", "concurrency", "keep", "timeout", "output"})
 """Keys whose change lets nothing through that was stopped."""
@@ -16,6 +16,10 @@ _OF_APPROVAL: Final = frozenset({"environment", "headers", "secrets", "command",
 """Keys of what runs outside: the exact form of that is approved anyway."""
 _ACTIONS: Final = ("warn", "truncate", "ask", "redact", "block")
 """From the weakest to the strictest."""
+_ORDINARY: Final = frozenset(
+    {"tools/call", "prompts/get", "resources/read", "resources/subscribe", "completion/complete"}
+)
+"""What an interceptor sees whose `match` names no methods; lists, and what servers ask and say, it may not see then."""
 
 
 def weaker(old: Interceptor, now: Interceptor) -> Iterator[str]:
@@ -29,6 +33,66 @@ def weaker(old: Interceptor, now: Interceptor) -> Iterator[str]:
             yield f"{key}: {_shown(after)}, was {_shown(before)}"
     if now.on_failure == "allow" and now.timeout < old.timeout:
         yield f"timeout: {now.timeout:g} s, was {old.timeout:g} s"
+    if old.use == "approve" and old.message != now.message:
+        yield f"message: {_shown(now.message)}, was {_shown(old.message)}: it is what the person is asked with"
+    if old.use == "approve" and _covers(old.match, now.match) and not _asks_for_all_of(old.match, now.match):
+        yield f"match: {_shown(now.match)}, was {_shown(old.match)}: it names fewer calls to ask for"
+    if old.use == "flow":
+        yield from _overruled(old, now)
+
+
+def forgotten(old: Interceptor, now: Interceptor) -> Iterator[str]:
+    """A line when what sessions under way are pinned to is not known to *now*."""
+    if old.use == "session-pin" and old.pinned_as != now.pinned_as:
+        yield (
+            f"what sessions are pinned to is forgotten: it is kept as {_shown(now.pinned_as)}, "
+            f"was {_shown(old.pinned_as)}"
+        )
+
+
+def relabelled(old: Interceptor, other: str, now: Interceptor, server: str) -> bool:
+    """Whether *now* gives *server* every label that *old* of `flow` gives the server *other*."""
+    pairs = ((old.sources, now.sources), (old.sinks, now.sinks))
+    return all(
+        any(_is_about(one, server) and _labels(said, one) for one in after)
+        for before, after in pairs
+        for said in before
+        if _is_about(said, other)
+    )
+
+
+def _is_about(one: Flowing, server: str) -> bool:
+    return not one.server or any(fnmatchcase(server, glob) for glob in one.server)
+
+
+def _labels(before: Flowing, after: Flowing) -> bool:
+    return _wider(before.tools, after.tools) and set(before.labels) <= set(after.labels)
+
+
+def _overruled(old: Interceptor, now: Interceptor) -> Iterator[str]:
+    """What the file newly says of tools counts in place of their own hints, which may have labelled them."""
+    named = (*old.sources, *old.sinks)
+    said = {one for one in (*now.sources, *now.sinks) if one not in named}
+    for one in sorted(said, key=_shown):
+        if any(_reaches(known, one) for known in named):
+            continue
+        labels = [
+            {label for other in items if _reaches(other, one) for label in other.labels}
+            for items in (now.sources, now.sinks)
+        ]
+        if "untrusted" not in labels[0] or "public" not in labels[1]:
+            yield f"{_shown(one)} counts in place of the tools' own hints, by which they may be untrusted and public"
+
+
+def _reaches(one: Flowing, other: Flowing) -> bool:
+    """Whether *one* is about everything that *other* is about."""
+    return _wider(other.server, one.server) and _wider(other.tools, one.tools)
+
+
+def _asks_for_all_of(before: Match, after: Match) -> bool:
+    """Of `approve`: without tools, annotations and methods it asks only for what destroys something."""
+    names = [bool(one.tools or one.annotations or one.methods) for one in (before, after)]
+    return names[1] or not names[0]
 
 
 def _never(_before: Any, _after: Any) -> bool:
@@ -41,6 +105,11 @@ def _covers(before: Match, after: Match) -> bool:
     if not all(_wider(old, now) for old, now in facets):
         return False
     if not _wider(_methods(before), _methods(after)) or not _wider(before.tools, after.tools):
+        return False
+    if not after.methods and not _ORDINARY.issuperset(before.methods):
+        return False
+    notes = [any(glob.startswith("notifications/") for glob in one.methods) for one in (before, after)]
+    if notes[0] and not notes[1]:
         return False
     return all(before.annotations.get(hint) is said for hint, said in after.annotations.items())
 
@@ -108,7 +177,7 @@ def _rules(before: Sequence[Rule], after: Sequence[Rule]) -> bool:
 
 
 def _decides(rule: Rule) -> tuple[str | None, ...]:
-    return (rule.deny, rule.allow, rule.ask, rule.warn)
+    return (rule.deny, rule.allow, rule.ask, rule.warn, rule.message if rule.ask is not None else None)
 
 
 def _shown(value: Any) -> str:
@@ -116,7 +185,7 @@ def _shown(value: Any) -> str:
         value = [one.model_dump(mode="json", exclude_defaults=True) if isinstance(one, Rule) else one for one in value]
     if hasattr(value, "model_dump"):
         value = value.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(value, sort_keys=True, default=_plain)
+    return json.dumps(value, sort_keys=True, default=_plain, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

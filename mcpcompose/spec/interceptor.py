@@ -51,6 +51,8 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "injection-scan": ("block", "redact", "warn"),
 }
 """What `action` may be; the first is the default."""
+RELAXING = {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False}
+"""What `annotate` may say of a tool for other interceptors to let it pass."""
 KINDS = ("use", "run", "url", "image", "python")
 """The keys that say what an interceptor is; exactly one of them is given."""
 Hidden = Annotated[
@@ -255,6 +257,11 @@ class Interceptor(Model):
     def acts(self) -> str | None:
         """What it does with what it finds: as said, or the default of the built-in."""
         return self.action or next(iter(ACTIONS.get(self.use or "", ())), None)
+
+    @property
+    def pinned_as(self) -> str:
+        """Of `session-pin`: the name of its pin, by which sessions know it."""
+        return self.name or f"session-pin {','.join(sorted(self.match.server)) or '*'} {self.key}"
 
     @property
     def label(self) -> str:

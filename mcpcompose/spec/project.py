@@ -153,6 +153,8 @@ class Provenance(Model):
     """Environment files of includes that are outside the project."""
     programs: Names[str] = Field(default_factory=dict)
     """What the project's own files held at load that commands of interceptors name, by path."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know of the file, though it can be used."""
 
 
 class Project(Model):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mcpcompose.spec.base import Model, Names
+from mcpcompose.spec.destination import Destination
 from mcpcompose.spec.health import HealthCheck
 from mcpcompose.spec.limits import ServerLimits, Timeouts
 from mcpcompose.spec.secret import SecretUse
@@ -45,34 +46,11 @@ class TransportHttp(Model):
     """Speak streamable HTTP to the server, at this port and path."""
 
 
-Destination = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*:[1-9][0-9]{0,4}$",
-        to_lower=True,
-        max_length=260,
-    ),
-]
-"""`host:port` or `*.domain:port`; names, no addresses."""
-
-
 class NetworkAllow(Model):
     """A network whose only ways out are the destinations named here; needs a person's approval."""
 
     allow: Annotated[tuple[Destination, ...], Field(min_length=1, max_length=256)]
     """Destinations as `host:port` or `*.domain:port`, such as `api.github.com:443`; names, no addresses."""
-
-    @model_validator(mode="after")
-    def _can_be_reached(self) -> NetworkAllow:
-        for one in self.allow:
-            host, _, port = one.rpartition(":")
-            if int(port) > 65535:  # noqa: PLR2004
-                raise ValueError(f"`{one}`: there is no such port")
-            if port == "53":
-                raise ValueError(f"`{one}`: names are looked up for the server, it has no DNS of its own")
-            if host.rpartition(".")[2].isdigit():
-                raise ValueError(f"`{one}` is an address; allow names, which are looked up outside of the server")
-        return self
 
 
 class Volume(Model):

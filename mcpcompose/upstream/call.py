@@ -122,6 +122,11 @@ def unavailable(server: str, message: str, **data: Any) -> Reply:
     return failure(INTERNAL_ERROR, message, {"server": server, "retryable": True, **data})
 
 
+def moved(server: str) -> Reply:
+    """What a call that waited is about is not what it was."""
+    return unavailable(server, f"server `{server}` offers something else now; list it again")
+
+
 class Call:
     """
     A request for a server.

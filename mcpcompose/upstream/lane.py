@@ -49,6 +49,8 @@ class Way:
     """Whether a modern client's own instance is tried as modern first."""
     found: Callable[[Era], None] = lambda _era: None
     """Told which era the server speaks there."""
+    admits: Callable[[str, Call], bool] = lambda _server, _call: True
+    """Whether the server still offers what a call that waited is about."""
 
 
 class Lane:
@@ -170,7 +172,7 @@ class Lane:
             self._live = True
             if self._hears:
                 self.hear()
-            self._parked.release(connection.begin)
+            self._parked.release(connection.begin, self._way.admits)
             await (self._answered(connection) if self._way.once else self._gone.wait())
         finally:
             self.connection = None

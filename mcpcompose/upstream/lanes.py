@@ -49,6 +49,8 @@ class Hearing:
     asked: Callable[[Origin, Ask], None]
     listens: Callable[[Origin], bool]
     """Whether that client hears anything outside of its calls."""
+    admits: Callable[[str, Call], bool] = lambda _server, _call: True
+    """Whether the server still offers what a call that waited is about."""
 
 
 class Lanes:
@@ -262,6 +264,7 @@ class Lanes:
             once=self._spec.scope == "call",
             probes=not shared and era == "auto" and origin.modern and not self._never_modern,
             found=self._found if not shared and origin.modern else lambda _era: None,
+            admits=self._hearing.admits,
         )
         watcher = Watcher(
             partial(self._notified, origin),

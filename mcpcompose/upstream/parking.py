@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mcpcompose.spec.limits import exceeded
 from mcpcompose.upstream.allowance import Allowance
-from mcpcompose.upstream.call import Call, Reply, unavailable
+from mcpcompose.upstream.call import Call, Reply, moved, unavailable
 
 
 class Parking:
@@ -39,8 +39,7 @@ class Parking:
             if admits is None or call.origin is None or admits(self._server, call):
                 send(call)
             else:
-                text = f"server `{self._server}` offers something else now; list it again"
-                call.finish(unavailable(self._server, text))
+                call.finish(moved(self._server))
 
     def taken_back(self) -> list[Call]:
         """The calls that still wait; they wait here no more."""

@@ -321,6 +321,7 @@ class Slot:
             lambda origin, method, params: around.heard(name, origin, method, params),
             lambda origin, ask: around.asked(name, origin, ask),
             around.listens,
+            around.admits,
         )
         return Lanes(self.allowance, hearing, around.copies, around.clock, self.submit)
 

@@ -192,6 +192,11 @@ class Supervisor:
         """What is offered now, in the file's order."""
         return {name: offers for name, slot in self._slots.items() if (offers := slot.offers) is not None}
 
+    def lists_of(self, server: str) -> ServerLists | None:
+        """What *server* offers now."""
+        slot = self._slots.get(server)
+        return slot.offers if slot is not None else None
+
     def status(self) -> tuple[Status, ...]:
         """How each server is doing, in the file's order."""
         return tuple(slot.status() for slot in self._slots.values())

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from harness.desk import Desk
+from harness.wait import until
 from mcpcompose.actions.down import down
 from mcpcompose.actions.locate import Place, locate
 from mcpcompose.actions.lock import held, holder
 from mcpcompose.actions.options import Options
+from mcpcompose.actions.spawn import wait_until_gone
 from mcpcompose.actions.up import Wish, hand_over
 from mcpcompose.errors import CalledOff
 
@@ -56,6 +61,9 @@ def ending_gateway(place: Place, *lines: dict[str, Any]) -> Iterator[threading.E
                 with connection:
                     if connection.recv(65536):
                         connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + body)
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(65536):  # closed before all of it is read, it would be lost
+                            pass
                         asked.set()
             place.paths.admin_socket.unlink()
             free.wait(0.3)
@@ -107,6 +115,17 @@ def test_a_down_whose_gateway_breaks_off_takes_things_down_itself(desk: Desk, pl
 def instances(desk: Desk) -> list[str]:
     """What the process engine still knows of."""
     return [one["name"] for one in desk.json("ls") if one["status"] == "left"]
+
+
+def test_a_gateway_that_has_ended_is_gone_also_before_its_parent_has_looked() -> None:
+    ended = subprocess.Popen(["true"])
+    until(lambda: psutil.Process(ended.pid).status() == psutil.STATUS_ZOMBIE, "it is left to its parent")
+    began = time.monotonic()
+
+    wait_until_gone(ended.pid)
+
+    assert time.monotonic() - began < 3  # a parent that is slow, as of many containers, may take any time
+    ended.wait()
 
 
 BEGUN_EARLY = """\

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from harness.audit import Shelf, begin, call
 from mcpcompose.actions.audit import moment
-from mcpcompose.audit.entries import Filter, entries, follow, newest
+from mcpcompose.audit.entries import Filter, ends, entries, follow, newest
 from mcpcompose.errors import UsageError
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -86,6 +87,80 @@ def test_following_shows_what_ends_from_now_on_through_rotations(shelf: Shelf) -
     seen = follow(shelf.folder, Filter(), wait)
     assert [next(seen)["id"] for _ in range(41)] == ["open", *(str(number) for number in range(40))]
     assert len(shelf.files()) > 2
+
+
+def test_looking_for_the_newest_of_what_is_rare_reads_the_log_about_once_however_many_files_there_are(
+    shelf: Shelf,
+) -> None:
+    log = shelf.log(rotate=4096, keep=1000)
+    for number in range(1500):
+        call(log, str(number))
+    log.close()
+    assert len(shelf.files()) > 100
+
+    begun = time.process_time()
+    assert list(entries(shelf.folder, Filter(client="nobody"))) == []
+    once = time.process_time() - begun
+    begun = time.process_time()
+    assert newest(shelf.folder, Filter(client="nobody"), 1) == []
+    assert time.process_time() - begun < 10 * once + 0.1
+
+
+def test_the_newest_know_who_asked_also_when_that_stands_in_the_file_before(shelf: Shelf) -> None:
+    log = shelf.log(rotate=4096)
+    begin(log, "long")
+    while len(shelf.files()) < 3:
+        call(log)
+    log.ended(id="long", outcome="ok")
+
+    (entry,) = newest(shelf.folder, Filter(), 1)
+    assert (entry["id"], entry["client"]) == ("long", "cursor")
+    assert [entry["id"] for entry in newest(shelf.folder, Filter(client="cursor"), 1)] == ["long"]
+
+
+def test_files_that_a_gateway_lets_go_while_they_are_read_are_no_error(shelf: Shelf) -> None:
+    log = shelf.log(rotate=4096, keep=5)
+    while len(shelf.files()) < 5:
+        call(log, "early")
+    reading = entries(shelf.folder, Filter())
+    next(reading)
+
+    for number in range(60):
+        call(log, str(number))
+    call(log, "last")
+
+    assert "early" in {entry["id"] for entry in reading}
+    assert [entry["id"] for entry in newest(shelf.folder, Filter(), 1)] == ["last"]
+
+
+def test_following_goes_on_when_files_are_let_go_before_it_got_to_them(shelf: Shelf) -> None:
+    log = shelf.log(rotate=4096, keep=3)
+    rounds = iter([60])
+
+    def write() -> None:
+        for number in range(next(rounds, 0)):
+            call(log, str(number))
+
+    call(log, "before")
+    seen = follow(shelf.folder, Filter(), write)
+    next(seen)
+    for number in range(60):
+        call(log, str(number))
+    call(log, "last")
+
+    assert "last" in (entry["id"] for entry in seen)
+
+
+def test_following_shows_what_ended_while_the_newest_were_printed(shelf: Shelf) -> None:
+    log = shelf.log()
+    call(log, "old")
+    begin(log, "open")
+    at = ends(shelf.folder)
+    log.ended(id="open", outcome="ok")
+    call(log, "new")
+
+    seen = follow(shelf.folder, Filter(client="cursor"), lambda: None, at)
+    assert [next(seen)["id"] for _ in range(2)] == ["open", "new"]
 
 
 def test_an_end_with_its_beginning_rotated_away_is_shown_as_far_as_it_goes(shelf: Shelf) -> None:

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness.audit import Shelf, begin, call
-from mcpcompose.audit.log import AuditLog
+from harness.audit import Prompt, Shelf, begin, call
 from mcpcompose.audit.verify import verify
 from mcpcompose.redact import Redactor
 from mcpcompose.spec.interceptor import Audit
@@ -186,7 +185,7 @@ def test_turning_it_off_and_on_is_written_down(shelf: Shelf) -> None:
 
 def test_a_clock_that_jumps_changes_times_and_nothing_else(shelf: Shelf) -> None:
     now = iter([1e9, 1e9 - 86400.5, 4e9, 0.0] + [1e9] * 20)
-    log = AuditLog(shelf.folder, Audit(), Redactor(), clock=lambda: next(now))
+    log = Prompt(shelf.folder, Audit(), Redactor(), clock=lambda: next(now))
     for number in range(4):
         call(log, str(number))
     log.close()

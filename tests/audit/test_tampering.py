@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -317,3 +318,47 @@ def test_a_broken_head_is_told_and_does_not_stop_the_log(shelf: Shelf, head: byt
     written(shelf)
     assert verify(shelf.folder).last is not None
     assert (shelf.folder / "head").stat().st_size == 86
+
+
+def test_a_head_kept_elsewhere_that_is_older_than_what_is_kept_shows_nothing_and_is_a_problem(shelf: Shelf) -> None:
+    written(shelf, 1)
+    kept = verify(shelf.folder).last
+    assert kept is not None
+    log = shelf.log(rotate=4096, keep=2)
+    while verify(shelf.folder).first == 1:
+        call(log)
+    log.close()
+
+    assert verify(shelf.folder).problems == []
+    (problem,) = verify(shelf.folder, kept).problems
+    assert f"record {kept.seq}" in problem
+    assert "older than what is kept" in problem
+
+
+def test_a_log_written_anew_that_begins_after_the_head_kept_elsewhere_is_found(shelf: Shelf) -> None:
+    written(shelf)
+    kept = verify(shelf.folder).last
+    assert kept is not None
+    for path in shelf.folder.iterdir():
+        path.unlink()
+    body = json.dumps({"seq": 1000, "event": "file", "prev": "f" * 64, "oldest": 1000}, separators=(",", ":"))
+    digest = hashlib.sha256(("f" * 64 + body).encode()).hexdigest()
+    (shelf.folder / "audit-000000001000.jsonl").write_text(f'{body[:-1]},"hash":"{digest}"}}\n')
+    (shelf.folder / "head").write_text(f"{1000:020d} {digest}\n")
+
+    assert verify(shelf.folder).problems == []
+    assert verify(shelf.folder, kept).problems
+
+
+def test_a_log_that_a_gateway_writes_and_rotates_meanwhile_is_intact(shelf: Shelf) -> None:
+    log = shelf.log(rotate=32768, keep=2)
+    call(log)
+    writing = threading.Thread(target=lambda: [call(log, str(number)) for number in range(5000)])
+    writing.start()
+    found: list[str] = []
+    while writing.is_alive():
+        found += verify(shelf.folder).problems
+    writing.join()
+
+    assert found == []
+    assert len(shelf.files()) == 3

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.audit import Shelf, call
 from harness.desk import Desk, eventually
 
 
@@ -53,6 +54,32 @@ def test_verify_says_intact_and_prints_a_head_that_can_be_asked_for(used: Desk) 
     assert "is intact" in used.ok("audit", "verify", "--head", said["head"])
     assert used.run("audit", "verify", "--head", "4:" + "0" * 64).returncode == 1
     assert used.run("audit", "verify", "--head", "four").returncode == 2
+    assert used.run("audit", "verify", "--head", "0:" + "0" * 64).returncode == 2
+
+
+def test_verify_says_where_the_log_is(used: Desk) -> None:
+    folder = audit_file(used).parent
+    assert used.json("audit", "verify")["folder"] == str(folder)
+    assert f"in {folder}" in used.ok("audit", "verify")
+
+
+def test_an_outcome_that_no_request_can_have_is_an_error_and_not_an_empty_list(desk: Desk) -> None:
+    desk.servers(a={})
+    wrong = desk.run("audit", "tail", "--outcome", "refsed")
+    assert wrong.returncode == 2
+    assert "did you mean `refused`?" in wrong.stderr
+    assert desk.ok("audit", "tail", "--outcome", "re*") == ""
+
+
+def test_what_clients_and_servers_call_things_cannot_write_to_the_terminal(used: Desk) -> None:
+    folder = audit_file(used).parent
+    used.ok("down")
+    name = "\x1b[31mred\x1b]0;title\x07\r\n\u202eevil\u200b"
+    call(Shelf(folder).log(), "1-1", client=name, name=name)
+    for arguments in (["tail", "-n", "1"], ["show", "--client", "*red*", "--format", "json"], ["show", "1-1"]):
+        shown = used.ok("audit", *arguments)
+        assert "evil" in shown
+        assert [one for one in name if not one.isprintable() and one != "\n" and one in shown] == []
 
 
 def test_verify_fails_for_a_changed_log(used: Desk) -> None:

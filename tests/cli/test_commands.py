@@ -25,9 +25,17 @@ def test_help_teaches_every_command_with_examples(desk: Desk) -> None:
     for words in [[c] for c in COMMANDS if c not in {"tools", "client", "gateway", "profile", "session"}] + [
         ["tools", "ls"], ["tools", "inspect"], ["tools", "call"], ["client", "config"], ["client", "rotate"],
         ["gateway", "run"], ["profile", "ls"], ["profile", "show"],
-        ["session", "ls"], ["session", "reset"],
+        ["session"], ["session", "ls"], ["session", "reset"], ["policy"], ["policy", "test"],
+        ["audit"], ["audit", "tail"], ["audit", "show"], ["audit", "verify"],
     ]:  # fmt: skip
         assert "Examples:\n" in desk.ok(*words, "--help"), words
+
+
+def test_the_list_of_a_governing_command_says_what_each_does_to_the_end_of_the_sentence(desk: Desk) -> None:
+    for command in ("audit", "policy", "session"):
+        (line,) = [line for line in desk.ok("--help").splitlines() if line.startswith(f"  {command} ")]
+        listed = desk.ok(command, "--help").partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        assert [one for one in [line, *listed] if not one.endswith(".") or one.endswith("...")] == []
 
 
 def test_help_imports_nothing_heavy(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import docker
 import pytest
 
+from harness.containers import container_name
 from harness.desk import Desk, eventually
 
 BASE = os.environ.get("MCP_COMPOSE_TEST_BASE", "mcp-compose-test/base:1")
@@ -24,10 +25,10 @@ def containers(desk: Desk) -> Iterator[Names]:
     mine = {"label": f"io.mcpcompose.project={desk.base.name.lower()}"}
 
     def names(*, running: bool = False) -> list[str]:
-        return sorted(one["Names"][0].lstrip("/") for one in client.api.containers(all=not running, filters=mine))
+        return sorted(container_name(one) for one in client.api.containers(all=not running, filters=mine))
 
     yield names
-    for one in client.containers.list(all=True, filters=mine):
+    for one in client.containers.list(all=True, filters=mine, ignore_removed=True):
         one.remove(force=True)
     client.close()
 

@@ -181,6 +181,10 @@ def test_programs_are_run_and_need_approval_first(desk: Desk) -> None:
         ("tests: [{name: x, steps: [{call: wib/get, expect: allow}]}]", "there is no server `wib`"),
         ("tests: [{name: x, client: zed, steps: [{call: web/get, expect: allow}]}]", "there is no client `zed`"),
         ("tests: [{name: x, profile: zed, steps: [{call: web/get, expect: allow}]}]", "there is no profile `zed`"),
+        ("tests: [{name: x, steps: [{call: githb/get, expect: allow}]}]", "did you mean `github`?"),
+        ("tools: {wib: [{name: x}]}\ntests: [{name: x, steps: [{call: web/get, expect: allow}]}]", "no server `wib`"),
+        ("tools: {web: [{nme: x}]}\ntests: [{name: x, steps: [{call: web/get, expect: allow}]}]", "has a `name`"),
+        ("tests: [{name: x, steps: [{call: web/get, expect: allow, returns: x, fails: y}]}]", "`returns` or `fails`"),
         ("tests: [", "tests.yaml:2"),
         (None, "does not exist"),
     ],
@@ -192,6 +196,39 @@ def test_a_file_that_is_wrong_is_an_error_with_its_place(desk: Desk, tests: str 
     done = desk.run("policy", "test", "tests.yaml")
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr
+
+
+def test_what_a_profile_or_the_rules_for_tools_keep_away_is_denied_by_the_file(desk: Desk) -> None:
+    desk.write(
+        FILE.replace(
+            'web: {process: [python3, -c, "1"]}', 'web: {process: [python3, -c, "1"], tools: {deny: ["drop_*"]}}'
+        )
+        .replace("guest: {servers: [web]}", "guest: {servers: [web], tools: {web: [get]}}")
+        .replace("interceptors:\n", "")
+    )
+    desk.write(
+        """
+tests:
+  - name: everybody
+    steps:
+      - {call: web/get, expect: allow}
+      - {call: web/drop_all, expect: deny, by: (file)}
+      - {read: "web/file:///drop_all", expect: allow}
+  - name: a guest
+    client: cursor
+    steps:
+      - {call: web/get, expect: allow}
+      - {call: web/put, expect: deny}
+      - {call: github/get, expect: allow}
+""",
+        "tests.yaml",
+    )
+    done = desk.run("policy", "test", "tests.yaml")
+    assert done.returncode == 1
+    assert "FAILED  a guest" in done.stdout
+    assert "step 3" in done.stdout
+    assert "profile `guest` has no server `github`" in done.stdout
+    assert "--> tests.yaml:13:9" in done.stdout
 
 
 def test_for_people_it_prints_a_line_for_each_test(desk: Desk) -> None:

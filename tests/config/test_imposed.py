@@ -95,6 +95,28 @@ def test_it_uses_no_secrets_of_a_project(scene: Scene) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("imposed", "is_refused"),
+    [
+        ("{use: approve}", True),
+        ("{use: flow}", True),
+        ("{run: [check]}", True),
+        ("{use: secret-scan, match: {annotations: {destructiveHint: true}}}", True),
+        ("{use: secret-scan}", False),
+    ],
+)
+def test_no_project_makes_tools_look_harmless_to_it(scene: Scene, imposed: str, is_refused: bool) -> None:
+    policy = f"interceptors: [{imposed}]\n"
+    project = "servers: {}\ninterceptors:\n  - {use: annotate, annotations: {destructiveHint: HARMLESS}}\n"
+
+    if is_refused:
+        said = "`destructiveHint: false` is for the machine's policy to say, whose interceptors go by hints"
+        assert scene.problems(policy, project.replace("HARMLESS", "false")) == [f"project/mcp-compose.yaml:3:35 {said}"]
+    else:
+        assert labels(scene.load(policy, project.replace("HARMLESS", "false")))[1:] == ["annotate"]
+    assert labels(scene.load(policy, project.replace("HARMLESS", "true")))[1:] == ["annotate"]
+
+
 def test_programs_of_it_run_in_its_own_folder(scene: Scene) -> None:
     loaded = scene.load("interceptors: [{run: [./check]}]\n")
 

@@ -93,3 +93,22 @@ def test_a_rate_that_makes_no_sense_is_refused(limit: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("key", ["{owner", "owner}", "{}", "{a b}", "{{owner}}", "plain", "{owner}}"])
 def test_a_pin_that_is_made_of_no_arguments_is_refused(key: str, tmp_path: Path) -> None:
     assert problems(tmp_path, {"use": "session-pin", "key": key}) == ["`key` is made of a tool's arguments"]
+
+
+def test_names_that_nobody_has_in_an_include_are_remarked_with_their_place(tmp_path: Path) -> None:
+    (tmp_path / "team").mkdir()
+    rule = "{server: [github, 'git*', gitlab], client: cursr}"
+    flow = "{use: flow, sources: [{server: githb, labels: [private]}]}"
+    (tmp_path / "team" / "rules.yaml").write_text(f"interceptors:\n  - {{use: approve, match: {rule}}}\n  - {flow}\n")
+
+    found = loaded(
+        tmp_path, include=["team/rules.yaml"], servers={"github": {"image": "x"}}, clients={"cursor": {}}
+    ).project.provenance.remarks
+
+    about = "which a rule of an include is about (`team/rules.yaml"
+    assert found == (
+        f"there is no server `gitlab`, {about}:2:53`)",
+        f"there is no client `cursr`, {about}:2:70`); did you mean `cursor`?",
+        f"there is no server `githb`, {about}:3:36`); did you mean `github`?",
+    )
+    assert loaded(tmp_path, {"use": "approve", "match": {"server": "a"}}).project.provenance.remarks == ()

@@ -18,8 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from harness.containers import BASE_IMAGE
-from harness.wait import until
+from harness.containers import BASE_IMAGE, names_on_the_engine
+from harness.wait import until, until_ended
 from harness.workspace import Workspace, program, text
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -349,7 +349,7 @@ def test_nothing_changes_when_the_gateway_is_killed_and_comes_back(
 ) -> None:
     gateway = workspace.gateway()
     gateway.kill()
-    gateway.wait(20)
+    until_ended(gateway)
     workspace.up()
     workspace.when_ready("s")
     assert_allowed_works(workspace)
@@ -407,7 +407,7 @@ def test_a_list_that_is_taken_away_takes_the_way_out_with_it(workspace: Workspac
     workspace.when_ready("s", "t")
 
     client = docker.from_env()
-    names = {one.name for one in client.containers.list(all=True)} | {one.name for one in client.networks.list()}
+    names = names_on_the_engine(client)
     client.close()
     own = f"{workspace.name}-t"
     assert {name for name in names if name.startswith(own)} == {own, f"{own}-1"}
@@ -423,6 +423,6 @@ def test_down_leaves_nothing_of_it(workspace: Workspace, world: World) -> None:
     world.close()
     workspace.run("down", "-v")
     client = docker.from_env()
-    names = [one.name for one in client.containers.list(all=True)] + [one.name for one in client.networks.list()]
+    names = names_on_the_engine(client)
     assert not [name for name in names if name.startswith(workspace.name)]
     client.close()

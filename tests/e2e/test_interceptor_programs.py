@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from harness.wait import until
+from harness.wait import until, until_ended
 from harness.workspace import Workspace
 
 SERVERS: dict[str, Any] = {"a": {"process": [sys.executable, "-u", "programs/echo.py"]}}
@@ -89,7 +89,7 @@ def test_a_killed_gateway_leaves_no_interceptor_to_the_next_one(workspace: Works
     workspace.gateway().kill()
     assert left.is_running()
     workspace.up()
-    until(lambda: not left.is_running(), "the next gateway ends it")
+    until_ended(left)  # by the next gateway
 
     call(workspace, "x")
     assert interceptor_processes(workspace)

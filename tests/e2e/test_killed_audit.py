@@ -16,7 +16,7 @@ import pytest
 
 from harness.desk import Desk, eventually
 from harness.load import BadAnswerError, Caller, Target
-from harness.wait import until_async
+from harness.wait import until_async, until_ended
 from mcpcompose.audit.entries import Filter, entries
 from mcpcompose.audit.verify import verify
 
@@ -57,7 +57,7 @@ class Load:
             await until_async(lambda: len(self.answered) >= before + CALLERS, "calls are answered")
             await asyncio.sleep(after)  # the moment of the kill is what this test varies
             gateway.kill()
-        gateway.wait(30)
+        until_ended(gateway)
 
     async def _call(self, *, modern: bool) -> None:
         with contextlib.suppress(BadAnswerError, OSError):

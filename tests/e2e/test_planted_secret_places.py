@@ -26,10 +26,11 @@ import httpx2
 import psutil
 import pytest
 
+from harness import warm
 from harness.containers import Containers
 from harness.desk import REPOSITORY
 from harness.planted import Places, Planted
-from harness.wait import until
+from harness.wait import until, until_ended
 from harness.workspace import COMMAND, Workspace, program
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -238,11 +239,7 @@ def test_every_command_of_the_command_line_is_looked_at() -> None:
 
 def command(workspace: Workspace, places: Places, line: str, *, stdin: str = "", label: str | None = None) -> None:
     """One command of the command line: what it prints, on both streams."""
-    done = subprocess.run(
-        [*COMMAND, *line.split()],
-        cwd=workspace.directory, env=workspace.environ, input=stdin, capture_output=True, text=True, timeout=120,
-        check=False,
-    )  # fmt: skip
+    done = warm.run(COMMAND, line.split(), workspace.directory, workspace.environ, stdin=stdin)
     places.add(f"output of `{label or line}`", done.stdout + done.stderr + f"\nexit code {done.returncode}")
     assert "this should not have happened" not in done.stderr, done.stderr
 
@@ -438,7 +435,7 @@ def crash(workspace: Workspace, places: Places, number: signal.Signals, said: st
     """Make the gateway crash in the middle of its work: its last words, its log, and no core file; then up again."""
     gateway = workspace.gateway()
     gateway.send_signal(number)
-    gateway.wait(90)
+    until_ended(gateway, 90)
     output = "\n".join(path.read_text(errors="replace") for path in workspace.home.glob("state/*/logs/mcp_compose.*"))
     assert said in output
     places.add(f"the gateway's last words after {number.name}", output)

@@ -140,6 +140,25 @@ def test_a_lock_that_is_written_says_which_definitions_look_poisoned(
     assert "signs of poisoning" in said.stdout + said.stderr
 
 
+def test_a_first_lock_does_not_accept_what_is_withheld_unless_it_is_told_to(
+    workspace: Workspace, containers: Containers
+) -> None:
+    offers(workspace, SEARCH, COUNT)
+    workspace.save({"a": drifting()})
+    workspace.up()
+    offers(workspace, SEARCH, {**COUNT, "description": "Counts otherwise"})
+    until(lambda: withheld(workspace) == ["count"], "the change is withheld")
+
+    refused = workspace.run("lock", code=6)
+
+    assert "nobody accepted: tool `count` (changed)" in refused.stderr
+    assert "mcp-compose trust" in refused.stderr
+    assert not (workspace.directory / "mcp-compose.lock").exists()
+    assert tools(workspace) == ["a__search"]
+    workspace.run("lock", "--accept", "a")
+    assert tools(workspace) == ["a__search", "a__count"]
+
+
 @pytest.mark.parametrize("reference", ["trust"])
 def test_without_a_gateway_nothing_of_servers_waits(workspace: Workspace, reference: str) -> None:
     offers(workspace, SEARCH)

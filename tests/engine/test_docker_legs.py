@@ -14,6 +14,7 @@ import docker
 import pytest
 
 from harness.containers import BASE_IMAGE as BASE
+from harness.containers import names_on_the_engine
 from mcpcompose.engine.base import Egress, Http, NetworkSpec
 from mcpcompose.engine.docker_legs import LEG_LABEL, leg_name, outer_name
 from mcpcompose.errors import EngineError, NameTaken
@@ -41,9 +42,7 @@ class Seen:
         return self.leg["NetworkSettings"]["Networks"][network]["IPAddress"]
 
     def left(self) -> set[str]:
-        containers = {one.name for one in self.client.containers.list(all=True, ignore_removed=True)}
-        found = containers | {one.name for one in self.client.networks.list()}
-        return {name for name in found if name.startswith(self.network)}
+        return {name for name in names_on_the_engine(self.client) if name.startswith(self.network)}
 
     def crash(self) -> None:
         """End its process as a lack of memory does, which is no wish of anybody."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from mcpcompose.engine.base import StreamEndpoint
 from mcpcompose.gateway.gateway import Governed
 from mcpcompose.redact import Redactor
 from mcpcompose.spec.interceptor import Audit
+from mcpcompose.upstream.call import Call, Origin, Reply
 
 ERAS = ["modern", "legacy"]
 REQUESTS: dict[str, dict[str, Any]] = {
@@ -179,6 +181,83 @@ async def test_turned_off_nothing_is_written_and_the_log_says_so(stage: Stage) -
     (path,) = (stage.folder / "audit").glob("*.jsonl")
     assert json.loads(path.read_bytes().splitlines()[-1])["event"] == "off"
     assert verify(stage.folder / "audit").problems == []
+
+
+async def test_what_began_while_it_was_on_ends_in_the_log_after_it_was_turned_off(stage: Stage) -> None:
+    def turn_it_off(server: FakeServer, message: dict[str, Any]) -> None:
+        off = project(servers={"a": {}}, clients={"cursor": "default"}, audit=Audit(enabled=False))
+        stage.gateway.declare(off, {})
+        server.result(message, {"content": []})
+
+    await serve(stage, tools_call=turn_it_off)
+    await ask(stage, "tools/call", "modern")
+    assert [entry["outcome"] for entry in written(stage)] == ["ok"]
+
+
+class Turn:
+    """Some requests that come in one turn of the event loop; *submitted* are those that went on."""
+
+    def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+        self.submitted: list[Call] = []
+        self.written: list[int] = []
+        self.calls = [Call("tools/call", {"name": "echo", "arguments": {"n": at}}) for at in range(number)]
+        self._begin = stage.gateway.governance.begin
+        real = os.write
+
+        def write(descriptor: int, data: bytes) -> int:
+            self.written.append(data.count(b'"event":"begin"') + data.count(b'"event":"end"'))
+            return real(descriptor, data)
+
+        monkeypatch.setattr(os, "write", write)
+
+    def begin(self) -> None:
+        for call in self.calls:
+            self._begin(call, call.method, Origin("cursor"), "default", "a", "a__echo", self.submitted.append)
+
+
+async def test_the_requests_of_one_turn_are_written_in_one_go_and_none_goes_on_before(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(stage)
+    await ask(stage, "tools/call", "modern")
+    turn = Turn(stage, monkeypatch, 5)
+
+    turn.begin()
+    assert (turn.submitted, turn.written) == ([], [])
+    await asyncio.sleep(0)
+    assert turn.submitted == turn.calls
+
+    for call in turn.calls:
+        call.finish(Reply(result=b"{}"))
+    assert [call.reply for call in turn.calls] == [None] * 5
+    await asyncio.sleep(0)
+    assert [call.reply for call in turn.calls] == [Reply(result=b"{}")] * 5
+    assert [number for number in turn.written if number] == [5, 5]
+    assert verify(stage.folder / "audit").problems == []
+
+
+async def test_of_what_cannot_be_written_in_one_go_nothing_goes_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(stage)
+    (stage.folder / "audit").write_text("in the way")
+    turn = Turn(stage, monkeypatch, 3)
+    turn.begin()
+    await asyncio.sleep(0)
+    assert turn.submitted == []
+    assert [b"audit log" in ((call.reply and call.reply.error) or b"") for call in turn.calls] == [True] * 3
+
+
+async def test_who_gives_up_before_it_is_written_sends_nothing_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(stage)
+    turn = Turn(stage, monkeypatch, 2)
+    turn.begin()
+    turn.calls[0].cancel()
+    await asyncio.sleep(0)
+    assert turn.submitted == turn.calls[1:]
+    assert sorted(entry["outcome"] for entry in written(stage)) == ["cancelled", "under way"]
 
 
 class Copies:

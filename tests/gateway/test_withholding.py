@@ -74,13 +74,13 @@ def test_500_single_field_mutations_of_50_real_tools_are_all_noticed() -> None:
     entry, chance = held(lists), random.Random(8785)
     missed, count = [], 0
     for number in range(500):
-        one = REAL[number % 50]
+        one, neighbour = REAL[number % 50], REAL[(number + 1) % 50]
         path = chance.choice([path for path in leaves(one) if path != ("name",)])
         changed = mutated(one, path, chance)
         assert changed != one
-        kept = accepted(ServerLists(tools=tuple(changed if item is one else item for item in REAL)), entry)
+        kept = accepted(ServerLists(tools=(changed, neighbour)), entry)
         count += 1
-        if len(kept.tools) != 49 or changed in kept.tools:
+        if kept.tools != (neighbour,):
             missed.append((one["name"], path))
 
     assert (count, missed) == (500, [])

@@ -11,6 +11,20 @@ from mcpcompose.redact import Redactor
 from mcpcompose.spec.interceptor import Audit
 
 
+class Prompt(AuditLog):
+    """Writes each record when it is made, as a loop with nothing else to do would."""
+
+    def began(self, **said: Any) -> None:
+        """Gather and write."""
+        super().began(**said)
+        self.write()
+
+    def ended(self, **said: Any) -> None:
+        """Gather and write."""
+        super().ended(**said)
+        self.write()
+
+
 class Shelf:
     """One project's log, and the gateways that write it one after the other."""
 
@@ -21,7 +35,7 @@ class Shelf:
 
     def log(self, **settings: Any) -> AuditLog:
         """A gateway's log, opened anew."""
-        made = AuditLog(self.folder, Audit(**settings), self.redactor)
+        made = Prompt(self.folder, Audit(**settings), self.redactor)
         self.logs.append(made)
         return made
 

@@ -26,6 +26,21 @@ def engine_problem() -> str | None:
     return None
 
 
+def names_on_the_engine(client: docker.DockerClient) -> set[str]:
+    """
+    The names of all containers and networks there are, also those of other tests.
+
+    Only listed, never inspected: others remove theirs meanwhile, and `client.containers.list` fails then.
+    """
+    containers = {container_name(one) for one in client.api.containers(all=True)}
+    return (containers | {one["Name"] for one in client.api.networks()}) - {""}
+
+
+def container_name(listed: dict[str, Any]) -> str:
+    """The name of a container in a list; one that is being removed may have none any more."""
+    return next(iter(listed["Names"] or ()), "").lstrip("/")
+
+
 class Containers:
     """Everything that carries one project's label."""
 
@@ -40,7 +55,7 @@ class Containers:
         inspected = {}
         for item in found:
             try:
-                inspected[item["Names"][0].lstrip("/")] = self.client.api.inspect_container(item["Id"])
+                inspected[container_name(item)] = self.client.api.inspect_container(item["Id"])
             except docker.errors.NotFound:
                 continue
         return inspected
@@ -48,6 +63,11 @@ class Containers:
     def of(self, server: str) -> dict[str, Any]:
         """The one container of *server*."""
         return self.all()[f"{self.project}-{server}-1"]
+
+    def id_of(self, server: str) -> str | None:
+        """The id of *server*'s container; None while there is none, as when it is made anew."""
+        found = self.all().get(f"{self.project}-{server}-1")
+        return str(found["Id"]) if found else None
 
     def running(self) -> set[str]:
         """The names of those that run."""

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from harness import warm
+from harness.wait import until, until_ended
 
 REPOSITORY = Path(__file__).parents[2]
 ECHO = """\
@@ -60,7 +62,7 @@ class Desk:
             "MCP_COMPOSE_HOME": str(self.home),
             "PYTHONPATH": str(REPOSITORY),
         }
-        self.command = [sys.executable, "-P", "-m", "mcpcompose"]
+        self.command = warm.COMMAND
 
     def write(self, text: str, name: str = "mcp-compose.yaml") -> Path:
         """Save a file as editors do, by rename."""
@@ -76,16 +78,7 @@ class Desk:
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
-        return subprocess.run(
-            [*self.command, *arguments],
-            cwd=self.project,
-            env=self.environ,
-            input=stdin or "",
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return warm.run(self.command, arguments, self.project, self.environ, stdin=stdin or "", bound=60)
 
     def ok(self, *arguments: str, stdin: str | None = None) -> str:
         """What a command that succeeds prints."""
@@ -138,15 +131,11 @@ class Desk:
         for process in self.processes():
             try:
                 process.send_signal(signal.SIGKILL)
-                process.wait(5)
             except psutil.NoSuchProcess:
                 continue
+            until_ended(process)
 
 
 def eventually(condition: Callable[[], Any], bound: float = 20.0) -> Any:
     """The first true value of *condition*, within *bound* seconds."""
-    end = time.monotonic() + bound
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {bound} s; last: {value!r}"
-        time.sleep(0.02)
-    return value
+    return until(condition, "what was to be", bound)

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -22,11 +21,12 @@ from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from ruamel.yaml import YAML
 
+from harness import warm
 from harness.containers import BASE_IMAGE, Containers
-from harness.wait import until
+from harness.wait import until, until_ended
 
 PROGRAMS = Path(__file__).parent.parent / "e2e" / "servers"
-COMMAND = [sys.executable, "-m", "mcpcompose"]
+COMMAND = warm.COMMAND
 
 
 class Workspace:
@@ -76,16 +76,7 @@ class Workspace:
 
     def run(self, *arguments: str, code: int | None = 0, bound: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Run one command; fails when its exit code is not *code* (None: any)."""
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=self.directory,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=bound,
-            check=False,
-        )
+        done = warm.run(COMMAND, arguments, self.directory, self.environ, bound=bound)
         if code is not None and done.returncode != code:
             command = " ".join(arguments)
             raise AssertionError(f"`{command}` exited {done.returncode}, not {code}:\n{done.stdout}\n{done.stderr}")
@@ -187,9 +178,9 @@ class Workspace:
         for process in self.processes():
             try:
                 process.send_signal(signal.SIGKILL)
-                process.wait(10)
             except psutil.NoSuchProcess:
                 continue
+            until_ended(process)
         shutil.rmtree(self.base, ignore_errors=True)
 
 

@@ -93,13 +93,13 @@ def deep(levels: int) -> dict[str, Any]:
     ids=["doubling", "deep", "wide", "remote", "file", "no type", "no schema", "pattern"],
 )
 def test_a_hostile_schema_refuses_and_costs_little(schema: Any) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert isinstance(decided(schema, {"a": "x"}), Refuse)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_a_hostile_pattern_is_matched_in_linear_time() -> None:
     schema = {"properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
-    began = time.perf_counter()
+    began = time.process_time()
     assert isinstance(decided(schema, {"a": "a" * 50_000 + "!"}), Refuse)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5

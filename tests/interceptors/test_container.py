@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ import pytest
 
 from harness.containers import BASE_IMAGE, Containers
 from interceptors.outside_stage import PLAIN, around, asked, exchange
-from mcpcompose.engine.base import Engine, Values
+from mcpcompose.engine.base import ByteStream, Engine, Values
 from mcpcompose.engine.docker import DockerEngine
 from mcpcompose.engine.memory import MemoryEngine
 from mcpcompose.engine.programs import Console
@@ -92,6 +93,44 @@ async def test_an_image_that_nobody_has_is_a_failure_and_is_asked_for_again(tmp_
             await asked(one, exchange())
         engine.programs = {"policy:1": deny_create}
         assert await asked(one, exchange()) == Refuse("no")
+
+
+class Waiting:
+    """An image that is pulled for as long as a test likes; counts what is started."""
+
+    def __init__(self, makes: InterceptorContainers) -> None:
+        self.makes = makes
+        self.pulled = asyncio.Event()
+        self.started = 0
+
+    async def prepare(self, spec: Spec) -> None:
+        await self.pulled.wait()
+        await self.makes.prepare(spec)
+
+    async def start(self, spec: Spec) -> tuple[str, ByteStream]:
+        self.started += 1
+        return await self.makes.start(spec)
+
+    async def stop(self, name: str) -> None:
+        await self.makes.stop(name)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_requests_that_were_given_up_while_the_image_is_pulled_start_no_container(
+    tmp_path: Path, keep: bool
+) -> None:
+    waiting = Waiting(containers(MemoryEngine({"policy:1": deny_create})))
+    spec = Spec.model_validate({"image": "policy:1", "keep": keep})
+    one = Container(spec, around(tmp_path, spec, containers=waiting))
+    try:
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await asked(one, exchange(), limit=0.05)
+        waiting.pulled.set()
+        assert await asked(one, exchange()) == Refuse("no")
+        assert waiting.started == 1
+    finally:
+        await one.close()
 
 
 async def test_without_an_engine_every_request_fails(tmp_path: Path) -> None:

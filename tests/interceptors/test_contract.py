@@ -119,6 +119,12 @@ def test_an_answer_decides(answer: dict[str, Any], phase: contract.Phase, decisi
         b'{"decision":"allow"} and more',
         b'{"decision":"allow"}\n{"decision":"deny","message":"x"}',
         b'{"decision":"deny","decision":"allow"}',
+        b'{"decision":"allow","decision":"allow"}',
+        b'{"decision":"allow","id":"1","id":"1"}',
+        b'{"decision":"deny","message":"x","message":"y"}',
+        b'{"decision":"change","arguments":{"a":{"b":1,"b":2}}}',
+        b'{"decision":"change","arguments":{"a":1,"\\u0061":2}}',
+        b'{"decision":"change","result":{"content":[{"type":"text","text":"a","text":"b"}]}}',
         b'{"decision":"Allow"}',
         b'{"decision":"yes"}',
         b'{"decision":null}',
@@ -151,6 +157,7 @@ def test_what_is_not_plainly_an_answer_is_a_failure(raw: bytes, phase: contract.
     [
         ({"decision": "change", "params": {"name": "delete", "arguments": {}}}, "before", {}),
         ({"decision": "change", "params": {"arguments": {}}}, "before", {}),
+        ({"decision": "change", "params": {"name": "create", "arguments": ["drop"]}}, "before", {}),
         ({"decision": "change", "params": {"name": "create", "uri": "x://y"}}, "before", {}),
         (
             {"decision": "change", "params": {"uri": "file:///etc/passwd"}},

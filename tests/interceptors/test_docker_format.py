@@ -58,7 +58,17 @@ async def test_a_refusal_in_the_form_of_a_result_takes_the_servers_place(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "reply", [b"null", b"[]", b"{}", b"yes", b'{"content":"text"}', b'{"content":[{}]}', b'{"content":[],"isError":1}']
+    "reply",
+    [
+        b"null",
+        b"[]",
+        b"{}",
+        b"yes",
+        b'{"content":"text"}',
+        b'{"content":[{}]}',
+        b'{"content":[],"isError":1}',
+        b'{"content":[],"content":[{"type":"text","text":"x"}]}',
+    ],
 )
 @pytest.mark.parametrize("phase", ["before", "after"])
 def test_a_reply_that_is_no_result_is_a_failure(reply: bytes, phase: Phase) -> None:

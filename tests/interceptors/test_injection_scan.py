@@ -98,10 +98,10 @@ async def test_hostile_text_costs_linear_time_and_is_read_off_the_loop() -> None
     spec = Interceptor.model_validate({"use": "injection-scan"})
     scanner = InjectionScan(spec, None)  # type: ignore[arg-type]
     for bait in ("ignore " * 20_000, "send " * 30_000, "<!-- " * 30_000, "a" * 200_000, "you are now " * 15_000):
-        began = time.perf_counter()
+        began, began_here = time.process_time(), time.thread_time()
         answer = scanner.after(result({"content": [{"type": "text", "text": bait}]}))
         assert answer is not None
-        assert time.perf_counter() - began < 0.05
+        assert time.thread_time() - began_here < 0.05
         assert hasattr(answer, "__await__")
         await answer
-        assert time.perf_counter() - began < 2
+        assert time.process_time() - began < 2

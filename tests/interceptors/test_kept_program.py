@@ -14,6 +14,9 @@ from harness.wait import until_async
 from interceptors.outside_stage import around, asked, exchange, lines, made, marked_processes
 from mcpcompose.interceptors import program
 from mcpcompose.interceptors.base import InterceptorFailed, Refuse
+from mcpcompose.interceptors.host_process import HostProcesses
+from mcpcompose.interceptors.keeper import START_SECONDS, Keeper
+from mcpcompose.interceptors.running import Running
 from mcpcompose.spec.interceptor import Interceptor as Spec
 
 PID = 'say({"decision": "deny", "message": str(os.getpid())})'
@@ -45,11 +48,10 @@ async def test_one_process_answers_all_questions(tmp_path: Path) -> None:
 
 async def test_answers_may_come_in_any_order(tmp_path: Path) -> None:
     async with made(tmp_path, run=lines(SLOW), keep=True) as one:
-        slow = asyncio.create_task(asked(one, call(seconds=0.4)))
+        slow = asyncio.create_task(asked(one, call(seconds=1.0)))
         await asyncio.sleep(0)
-        since = time.monotonic()
         assert await asked(one, call()) == Refuse("soon")
-        assert time.monotonic() - since < 0.35
+        assert not slow.done()
         assert await slow == Refuse("late")
 
 
@@ -94,9 +96,79 @@ if q["params"]["arguments"].get("poison"): time.sleep(60)
 {PID}
 """
     async with made(tmp_path, run=lines(code), keep=True, timeout=0.5) as one:
+        first = await asked(one, call())
         with pytest.raises(TimeoutError):
             await asked(one, call(poison=True), limit=0.5)
+        again = await asked(one, call())
+    assert isinstance(again, Refuse)
+    assert again != first
+
+
+async def test_one_that_takes_longer_to_start_than_a_question_may_wait_answers_once_it_has_started(
+    tmp_path: Path,
+) -> None:
+    starts, ready = tmp_path / "starts", tmp_path / "ready"
+    starting = f"open({str(starts)!r}, 'a').write('x')\nwhile not os.path.exists({str(ready)!r}): time.sleep(0.01)"
+    command = [*lines(PID)[:-1], f"import os, time\n{starting}\n{lines(PID)[-1]}"]
+    async with made(tmp_path, run=command, keep=True, timeout=0.2) as one:
+        for _ in range(4):
+            with pytest.raises(TimeoutError):
+                await asked(one, call(), limit=0.2)
+        ready.touch()
         assert isinstance(await asked(one, call()), Refuse)
+    assert starts.read_text() == "x"
+
+
+async def test_one_that_has_not_answered_anything_for_too_long_since_it_started_is_ended(tmp_path: Path) -> None:
+    passed = [0.0]
+    processes = HostProcesses(tmp_path, tmp_path, os.environ, lambda: lambda _data: None)
+    clock = lambda: time.monotonic() + passed[0]  # noqa: E731
+    keeper = Keeper(lambda: processes.start(["sleep", "60"], {}), 1 << 16, 0.1, _same, clock)
+
+    async def given_up() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await keeper.ask(b'{"id":"1"}', "1")
+
+    try:
+        await given_up()
+        (first,) = marked_processes(tmp_path)
+        await given_up()
+        assert marked_processes(tmp_path) == [first]
+        passed[0] = START_SECONDS
+        await given_up()
+        await until_async(lambda: not marked_processes(tmp_path), "it is ended")
+    finally:
+        await keeper.close()
+        await processes.close()
+
+
+async def _same() -> object:
+    return None
+
+
+async def test_one_that_starts_slower_than_a_question_may_wait_is_started_once(tmp_path: Path) -> None:
+    begun: list[asyncio.Event] = []
+    processes = HostProcesses(tmp_path, tmp_path, os.environ, lambda: lambda _data: None)
+
+    async def launch() -> Running:
+        begun.append(asyncio.Event())
+        await begun[-1].wait()
+        return await processes.start(["cat"], {})
+
+    keeper = Keeper(launch, 1 << 16, 0.1, _same)
+    try:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await keeper.ask(b'{"id":"1"}', "1")
+        begun[0].set()
+        assert await keeper.ask(b'{"id":"2"}', "2") == b'{"id":"2"}'
+    finally:
+        await keeper.close()
+        await processes.close()
+    assert len(begun) == 1
+    assert not marked_processes(tmp_path)
 
 
 async def test_a_question_that_is_given_up_early_does_not_end_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import py_compile
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.wait import until_async
+from harness.wait import LOADED, until_async
 from interceptors.outside_stage import PLAIN, asked, exchange, lines, made, marked_processes, python
 from mcpcompose.interceptors.base import Change, Exchange, InterceptorFailed, Refuse, Respond
 
@@ -54,7 +55,7 @@ async def test_a_program_that_does_not_decide_is_a_failure_within_the_limit(
             await asked(one, what(phase), phase, LIMIT)
         took = time.monotonic() - since
 
-    assert took < LIMIT + 0.5
+    assert took < LIMIT + LOADED
     await until_async(lambda: not marked_processes(tmp_path), "nothing of it is left")
 
 
@@ -238,3 +239,13 @@ async def test_many_requests_leave_no_process_no_descriptor_and_no_task(tmp_path
 
 def _held() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_compiled_copy_beside_a_module_is_not_believed(tmp_path: Path) -> None:
+    module = tmp_path / "check.py"
+    module.write_text('print(\'{"decision": "allow"}\')')
+    py_compile.compile(str(module), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    module.write_text('print(\'{"decision": "deny", "message": "no"}\')')
+
+    async with made(tmp_path, run=[sys.executable, "-m", "check"], timeout=5.0) as one:
+        assert await asked(one, exchange(), "before", 5.0) == Refuse("no")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.wait import LOADED
 from interceptors.outside_stage import asked, exchange, made, marked_processes
 from mcpcompose.interceptors.base import InterceptorFailed, Refuse
 
@@ -48,6 +49,23 @@ def odd(q):
 def cheats(q):
     return {"id": "999", "decision": "deny", "message": "its id is ours to say"}
 
+def starts(q):
+    import subprocess, sys
+    read = subprocess.run(["cat"], capture_output=True).stdout + sys.stdin.buffer.read()
+    return {"decision": "deny", "message": f"read {len(read)} bytes"}
+
+def quits(q):
+    if q["params"]["arguments"].get("quit"):
+        raise SystemExit(3)
+    time.sleep(0.3)
+    return {"decision": "deny", "message": str(os.getpid())}
+
+async def quits_later(q):
+    if q["params"]["arguments"].get("quit"):
+        raise SystemExit(3)
+    await asyncio.sleep(0.3)
+    return {"decision": "deny", "message": str(os.getpid())}
+
 class Rules:
     @staticmethod
     def check(q):
@@ -81,7 +99,7 @@ async def test_a_function_that_does_not_decide_is_a_failure_within_the_limit(fol
         with pytest.raises((InterceptorFailed, TimeoutError)):
             await asked(one, exchange(), limit=2.0)
 
-        assert time.monotonic() - since < 2.5
+        assert time.monotonic() - since < 2.0 + LOADED
 
 
 async def test_what_a_function_raises_is_said_and_the_others_go_on(folder: Path) -> None:
@@ -95,13 +113,31 @@ async def test_what_a_function_raises_is_said_and_the_others_go_on(folder: Path)
         assert marked_processes(folder) == [process]
 
 
+async def test_what_a_function_starts_does_not_read_the_questions_of_others(folder: Path) -> None:
+    async with made(folder, python="policies.rules:starts", timeout=3.0) as one:
+        found = await asyncio.gather(*(asked(one, exchange(), limit=3.0) for _ in range(4)))
+
+    assert found == [Refuse("read 0 bytes")] * 4
+
+
+@pytest.mark.parametrize("function", ["quits", "quits_later"])
+async def test_a_function_that_would_end_the_program_fails_alone(folder: Path, function: str) -> None:
+    async with made(folder, python=f"policies.rules:{function}") as one:
+        first = await asked(one, exchange())
+        others = asyncio.gather(*(asked(one, exchange()) for _ in range(3)))
+        with pytest.raises(InterceptorFailed, match="SystemExit: 3"):
+            await asked(one, exchange(params={"name": "create", "arguments": {"quit": True}}))
+
+        assert await others == [first] * 3
+
+
 async def test_plain_functions_run_beside_each_other(folder: Path) -> None:
     async with made(folder, python="policies.rules:slow", concurrency=8) as one:
         await asked(one, exchange())
         since = time.monotonic()
         await asyncio.gather(*(asked(one, exchange()) for _ in range(8)))
 
-        assert time.monotonic() - since < 1.2
+        assert time.monotonic() - since < 8 * 0.3 * 0.8  # one after the other they take 8 times 0.3 s
 
 
 async def test_a_module_that_was_changed_since_it_was_approved_is_not_loaded(folder: Path) -> None:

@@ -12,6 +12,7 @@ from harness.exchanges import before, built_in, call, session, texts, with_resul
 from mcpcompose.errors import McpComposeError
 from mcpcompose.interceptors.base import TO_CLIENT, AskPerson, Refuse, Warn
 from mcpcompose.interceptors.expression import LONGEST, Expression, ExpressionError
+from mcpcompose.interceptors.rules import NAMES
 
 
 def rules(*items: dict[str, str], **keys: Any) -> Any:
@@ -113,6 +114,31 @@ def test_a_mistake_is_seen_before_any_request(text: str, said: str) -> None:
     with pytest.raises(McpComposeError, match=said) as caught:
         rules({"deny": "true"}, {"deny": text})
     assert caught.value.message.startswith("rule 2")
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [
+        ("profile == 'a' and name == 'b'", "from `and name == 'b'` on (character 16)", "`&&`"),
+        ("not has(arguments.x)", "from `has(arguments.x)` on (character 5)", "`!`"),
+        ("name = 'x'", "from `= 'x'` on (character 6)", "`==`"),
+        ("name == 'x'\n  && name === 'y'", "from `= 'y'` on (line 2, character 13)", "`==`"),
+        ("name == 'x", "from `'x` on (character 9)", "quotation mark"),
+        ("arguments.amount >", "it ends too early", "arguments.amount > 100"),
+        ("arguments.x ? 1", "it ends too early", "arguments.amount > 100"),
+        ("", "it ends too early", "arguments.amount > 100"),
+        ("has(name)", "from `name)` on (character 5)", "has(arguments.amount)"),
+        ("(" * 500 + "true", "more than 96 levels", "arguments.amount > 100"),
+        ("name.lower() == 'x'", "no function `lower`", "startsWith"),
+    ],
+)
+def test_a_mistake_says_where_it_is_and_what_to_write(text: str, said: str, hint: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        Expression(text, NAMES)
+    assert said in caught.value.message
+    assert hint in (caught.value.hint or "")
+    assert "<input>" not in caught.value.message
+    assert len(caught.value.message) < 400
 
 
 @pytest.mark.parametrize(

@@ -123,8 +123,9 @@ def test_a_hostile_text_costs_time_in_proportion(unit: str) -> None:
         clean(text, ALL)
         return time.thread_time() - since
 
-    small = max(min(cost(1 << 16) for _ in range(2)), 0.004)
-    assert min(cost(1 << 19) for _ in range(3)) < 24 * small
+    # eight times the text costs eight times as much, or 64 times if each part of it looks at all of it: a neighbour
+    # on the machine may spoil one comparison, and what is not in proportion fails each
+    assert any(cost(1 << 19) < 24 * max(cost(1 << 16), 0.004) for _ in range(5))
 
 
 def test_every_text_of_a_result_is_cleaned_and_the_rest_is_as_it_was() -> None:

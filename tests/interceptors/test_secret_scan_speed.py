@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.slowness import slowness
 from mcpcompose.interceptors.scanning.rules import RULES
 from mcpcompose.interceptors.scanning.scanner import Scanner
 from mcpcompose.redact import Redactor
@@ -21,9 +22,9 @@ SCANNER = Scanner(known=Redactor(f"known-value-{number}-of-ours" for number in r
 SIZE = 65_536
 ORDINARY_MS = 5.0
 HOSTILE_MS = 60.0
+TRIES = 3
+"""Others on the machine spoil one comparison; what is too slow is so each time."""
 LETTERS = string.ascii_letters + string.digits
-YARDSTICK_MS = 2.4
-"""Of `yardstick` on a quiet core of the machine that the bounds are for."""
 SOURCE = random.Random("hostile")
 WORDS = [word.decode() for rule in RULES for word in (*rule.keywords, *rule.prefixes)]
 
@@ -83,19 +84,6 @@ def ordinary() -> dict[str, str]:
     }
 
 
-def yardstick() -> float:
-    since = time.thread_time()
-    found: dict[int, int] = {}
-    for number in range(20_000):
-        found[number % 97] = found.get(number % 97, 0) + len(str(number))
-    return (time.thread_time() - since) * 1000
-
-
-def slowness() -> float:
-    """How much slower than quiet this machine is just now; at most four times."""
-    return min(4.0, max(1.0, min(yardstick() for _ in range(5)) / YARDSTICK_MS))
-
-
 def milliseconds(text: str, times: int = 4) -> float:
     """Of one scan of *text* in a result, per 64 KiB: the quickest of some."""
     raw = json.dumps({"content": [{"type": "text", "text": text}]}).encode()
@@ -110,12 +98,14 @@ def milliseconds(text: str, times: int = 4) -> float:
 
 @pytest.mark.parametrize("kind", ordinary())
 def test_ordinary_text_takes_at_most_five_milliseconds_a_64_kib(kind: str) -> None:
-    assert milliseconds(ordinary()[kind]) <= ORDINARY_MS * slowness()
+    text = ordinary()[kind]
+
+    assert any(milliseconds(text) <= ORDINARY_MS * slowness() for _ in range(TRIES))
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_text_takes_at_most_sixty_milliseconds_a_64_kib(kind: str) -> None:
-    assert milliseconds(HOSTILE[kind], 3) <= HOSTILE_MS * slowness()
+    assert any(milliseconds(HOSTILE[kind], 3) <= HOSTILE_MS * slowness() for _ in range(TRIES))
 
 
 @pytest.mark.parametrize(
@@ -124,15 +114,17 @@ def test_hostile_text_takes_at_most_sixty_milliseconds_a_64_kib(kind: str) -> No
 def test_the_time_grows_with_the_text_and_no_faster(kind: str) -> None:
     text = {**HOSTILE, "source": ordinary()["source"]}[kind]
 
-    small, large = milliseconds(text, 2), milliseconds(filled(text, 40 * SIZE), 1)
+    def is_in_proportion() -> bool:
+        small, large = milliseconds(text, 2), milliseconds(filled(text, 40 * SIZE), 1)
+        return large <= (2.5 * small + 2) * slowness()
 
-    assert large <= (2.5 * small + 2) * slowness()
+    assert any(is_in_proportion() for _ in range(TRIES))
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", ["keywords in disorder", "tokens"])
-def test_ten_mebibytes_cost_no_more_a_64_kib_than_one_piece(kind: str) -> None:
-    assert milliseconds(filled(HOSTILE[kind], 160 * SIZE), 1) <= HOSTILE_MS * slowness()
+def test_ten_mebibytes_cost_no_more_a_64_kib_than_one_piece(kind: str, scale: int) -> None:
+    assert milliseconds(filled(HOSTILE[kind], 16 * SIZE * scale), 1) <= HOSTILE_MS * slowness()
 
 
 def test_a_small_message_costs_microseconds() -> None:

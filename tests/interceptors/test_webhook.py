@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.wait import LOADED
 from interceptors.hook import hook, http, said
 from interceptors.outside_stage import PLAIN, asked, exchange, made
 from mcpcompose.interceptors.base import Change, InterceptorFailed, Refuse, Respond
@@ -54,7 +55,7 @@ async def test_a_webhook_that_does_not_decide_is_a_failure_within_the_limit(
         with pytest.raises((InterceptorFailed, TimeoutError)):
             await asked(one, exchange(result=PLAIN if phase == "after" else None), phase, LIMIT)
 
-        assert time.monotonic() - since < LIMIT + 0.3
+        assert time.monotonic() - since < LIMIT + LOADED
 
 
 @pytest.mark.parametrize(

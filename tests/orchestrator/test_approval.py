@@ -12,6 +12,7 @@ from mcpcompose.orchestrator.forms import Form
 from mcpcompose.orchestrator.requests import ApplyRequest
 from mcpcompose.paths import ProjectPaths
 from mcpcompose.spec.identity import Owner
+from mcpcompose.spec.interceptor import Audit, Interceptor
 from mcpcompose.spec.project import Gateway, Profile, Project
 from orchestrator.stage import Stage, project
 
@@ -48,6 +49,47 @@ async def test_a_host_command_that_somebody_adds_is_not_run_until_it_is_approved
     outcome = await stage.controller.apply(ApplyRequest(trust=(form.hash,)))
     assert outcome.ok
     assert set(stage.running) == {"team-a-1", "team-evil-1"}
+
+
+async def test_forms_of_one_change_may_be_approved_one_by_one(stage: Stage) -> None:
+    stage.have(a={"image": "one:1", "tools": {"deny": ["x"]}}, b={"image": "two:1", "tools": {"deny": ["y"]}})
+    assert (await stage.controller.apply()).ok
+    stage.have(a="one:1", b="two:1")
+    await stage.controller.look()
+    (first, second) = stage.controller.status().pending
+
+    stage.approvals.approve([first])
+    await stage.controller.look()
+    assert stage.controller.status().pending == (second,)
+
+    stage.approvals.approve([second])
+    await stage.controller.look()
+    assert stage.controller.status().problem is None
+    assert stage.approvals.approved() == ()
+
+
+@pytest.mark.parametrize(
+    "weak",
+    [
+        {"audit": Audit(enabled=False)},
+        {"audit": Audit(values="redacted")},
+        {"interceptors": (Interceptor.model_validate({"run": ["check"]}),)},
+        {"interceptors": (Interceptor.model_validate({"use": "sanitize", "on_failure": "allow"}),)},
+        {"gateway": Gateway.model_validate({"allowed_hosts": ["a.test"]})},
+    ],
+)
+async def test_what_was_taken_back_is_asked_for_again(stage: Stage, weak: dict[str, Any]) -> None:
+    servers = {"a": {"image": "one:1"}}
+    stage.write(project(stage.folder, servers=servers, **weak))
+    assert (await stage.apply_approved()).ok
+    await stage.controller.look()
+    assert stage.controller.status().problem is None
+    stage.write(project(stage.folder, servers=servers))
+    await stage.apply_approved()
+
+    stage.write(project(stage.folder, servers=servers, **weak))
+
+    assert [form.once for form in await refused(stage)][:1] == [False]
 
 
 async def test_up_names_the_hashes_and_exits_with_6(stage: Stage) -> None:
@@ -270,7 +312,7 @@ def test_another_version_of_an_image_keeps_its_approvals_and_another_image_does_
 )
 def test_looser_tools_need_approval(before: dict[str, Any], after: dict[str, Any], text: str, tmp_path: Path) -> None:
     store = Approvals(tmp_path / "approvals.json")
-    store.record(project(servers={"a": {"image": "x:1", "tools": before}}))
+    store.record(project(servers={"a": {"image": "x:1", "tools": before}}), {})
 
     assert one(project(servers={"a": {"image": "x:1", "tools": after}}), baseline=store.baseline()).text == text
 
@@ -286,7 +328,7 @@ def test_looser_tools_need_approval(before: dict[str, Any], after: dict[str, Any
 )
 def test_tighter_tools_need_none(before: dict[str, Any], after: dict[str, Any], tmp_path: Path) -> None:
     store = Approvals(tmp_path / "approvals.json")
-    store.record(project(servers={"a": {"image": "x:1", "tools": before}}))
+    store.record(project(servers={"a": {"image": "x:1", "tools": before}}), {})
 
     assert asked(project(servers={"a": {"image": "x:1", "tools": after}}), baseline=store.baseline()) == ()
 
@@ -296,7 +338,7 @@ def test_looser_profiles_need_approval_and_new_servers_none(tmp_path: Path) -> N
         return project(servers={name: {"image": "x:1"} for name in servers}, profiles=profiles)
 
     store = Approvals(tmp_path / "approvals.json")
-    store.record(profiled(["a", "b"], default=Profile(servers=("a",), tools={"a": ("get_*",)})))
+    store.record(profiled(["a", "b"], default=Profile(servers=("a",), tools={"a": ("get_*",)})), {})
     baseline = store.baseline()
 
     with_new = profiled(["a", "b", "c"], default=Profile(servers=("a", "c"), tools={"a": ("get_*",)}))
@@ -351,7 +393,7 @@ def test_another_project_name_in_the_same_folder_forgets_no_rules(tmp_path: Path
         )
 
     (tmp_path / "state").mkdir()
-    store("one").record(project(servers={"a": {"image": "x", "tools": {"deny": ["drop_*"]}}}))
+    store("one").record(project(servers={"a": {"image": "x", "tools": {"deny": ["drop_*"]}}}), {})
 
     assert store("two").baseline() == store("one").baseline()
     assert store("two").baseline() is not None

@@ -14,6 +14,7 @@ from mcpcompose.spec.project import Project, Provenance
 from orchestrator.stage import Stage, project
 
 PIN = {"use": "session-pin", "key": "{owner}/{repo}", "match": {"server": "github"}}
+NAMED = {**PIN, "name": "pin"}
 SCAN = {"use": "secret-scan"}
 SERVERS = {"github": {"image": "hub:1"}}
 
@@ -39,8 +40,10 @@ def needed(what: Project, baseline: Any = None) -> tuple[Form, ...]:
     [
         (PIN, {**PIN, "key": "{owner}"}, 'key: "{owner}", was "{owner}/{repo}"'),
         (PIN, {**PIN, "action": "ask"}, 'action: "ask", was "block"'),
-        (PIN, {**PIN, "match": {"server": "git*"}}, None),
-        (PIN, {**PIN, "match": {}}, None),
+        (NAMED, {**NAMED, "match": {"server": "git*"}}, None),
+        (NAMED, {**NAMED, "match": {}}, None),
+        (NAMED, {**NAMED, "name": "mine"}, 'pinned to is forgotten: it is kept as "mine", was "pin"'),
+        (PIN, {**PIN, "match": {}}, 'kept as "session-pin * {owner}/{repo}", was "session-pin github {owner}/{repo}"'),
         (SCAN, {**SCAN, "match": {"server": "github"}}, 'match: {"server": ["github"]}, was {}'),
         (SCAN, {**SCAN, "match": {"client": "cursor"}}, 'match: {"client": ["cursor"]}, was {}'),
         (SCAN, {**SCAN, "match": {"methods": "tools/*"}}, 'match: {"methods": ["tools/*"]}, was {}'),
@@ -78,11 +81,65 @@ def needed(what: Project, baseline: Any = None) -> tuple[Form, ...]:
         ({"use": "size-limit", "result": 100}, {"use": "size-limit", "result": 50, "arguments": 9}, None),
         ({"use": "size-limit", "result": 100}, {"use": "size-limit", "arguments": 9}, "result: null, was 100"),
         ({"use": "approve"}, {"use": "approve", "remember": "session"}, 'remember: "session", was "call"'),
+        ({"use": "approve"}, {"use": "approve", "message": "yes"}, 'message: "yes", was null: it is what the person'),
+        (
+            {"use": "approve", "match": {"tools": "*"}},
+            {"use": "approve"},
+            'match: {}, was {"tools": ["*"]}: it names fewer calls to ask for',
+        ),
+        ({"use": "approve"}, {"use": "approve", "match": {"server": "git*"}}, "match: "),
+        ({"use": "approve", "match": {"server": "git*"}}, {"use": "approve"}, None),
+        (
+            {"use": "approve", "match": {"methods": ["elicitation/create", "tools/call"]}},
+            {"use": "approve"},
+            'match: {}, was {"methods": ["elicitation/create", "tools/call"]}',
+        ),
+        (
+            {**SCAN, "match": {"methods": "*/list"}},
+            SCAN,
+            'match: {}, was {"methods": ["*/list"]}',
+        ),
+        ({**SCAN, "match": {"methods": ["tools/call", "resources/read"]}}, SCAN, None),
+        (
+            {"use": "approve", "match": {"methods": "notifications/message"}},
+            {"use": "approve", "match": {"methods": "*"}},
+            'match: {"methods": ["*"]}, was {"methods": ["notifications/message"]}',
+        ),
         ({"use": "sanitize"}, {"use": "sanitize", "remove": ["ansi"]}, 'remove: ["ansi"], was ["ansi", "bidi"'),
         (
             {"use": "flow", "sinks": [{"labels": ["public"]}]},
             {"use": "flow", "sinks": [{"labels": ["public"], "tools": "x"}]},
             "sinks: ",
+        ),
+        (
+            {"use": "flow"},
+            {"use": "flow", "sources": [{"server": "web", "labels": ["mine"]}]},
+            '{"labels": ["mine"], "server": ["web"]} counts in place of the tools\' own hints',
+        ),
+        (
+            {"use": "flow"},
+            {"use": "flow", "sinks": [{"tools": "put", "labels": ["public"]}]},
+            '{"labels": ["public"], "tools": ["put"]} counts in place of the tools\' own hints',
+        ),
+        (
+            {"use": "flow"},
+            {
+                "use": "flow",
+                "sources": [{"server": "web", "labels": ["untrusted"]}],
+                "sinks": [{"server": "web", "labels": ["public"]}],
+            },
+            None,
+        ),
+        (
+            {"use": "flow", "sources": [{"server": "web", "labels": ["mine"]}]},
+            {
+                "use": "flow",
+                "sources": [
+                    {"server": "web", "labels": ["mine"]},
+                    {"server": "web", "tools": "get", "labels": ["private"]},
+                ],
+            },
+            None,
         ),
         (
             {"use": "flow"},
@@ -100,6 +157,11 @@ def needed(what: Project, baseline: Any = None) -> tuple[Form, ...]:
         (
             {"use": "rules", "rules": [{"deny": "a"}]},
             {"use": "rules", "rules": [{"ask": "a"}, {"deny": "a"}]},
+            "rules: ",
+        ),
+        (
+            {"use": "rules", "rules": [{"ask": "a", "message": "It deletes"}]},
+            {"use": "rules", "rules": [{"ask": "a", "message": "It is safe"}]},
             "rules: ",
         ),
         ({"use": "rules", "rules": [{"deny": "a", "message": "x"}]}, {"use": "rules", "rules": [{"deny": "a"}]}, None),
@@ -128,7 +190,7 @@ def test_one_does_not_stand_for_two() -> None:
     other = {**PIN, "key": "{org}"}
 
     assert [subject for _, subject, _ in asked(governed(PIN, other), governed(other))] == ["session-pin"]
-    assert asked(governed(PIN, other), governed(other, {**PIN, "name": "again"}, SCAN)) == [
+    assert asked(governed(PIN, other), governed(other, PIN, SCAN)) == [
         ("looser interceptors", "session-pin", "comes after session-pin now, and came before it")
     ]
 
@@ -151,18 +213,48 @@ def test_a_new_hint_that_makes_a_tool_look_harmless_needs_approval_where_rules_m
         asked(governed(approve), governed(approve, {"use": "annotate", "annotations": {"readOnlyHint": False}})) == []
     )
     assert asked(governed(), governed(harmless)) == []
+    imposed = {"provenance": Provenance(imposed=1)}
+    assert [kind for kind, _, _ in asked(governed(approve, **imposed), governed(approve, harmless, **imposed))] == [
+        "looser interceptors"
+    ]
 
 
 def test_the_same_server_under_a_name_that_no_rule_is_about_needs_approval() -> None:
-    before = governed(PIN)
+    before = governed(NAMED)
     hub = {"image": "hub:2"}
-    decoy = governed(PIN, servers={"github": {"image": "other:1"}, "gh": hub})
+    decoy = {"github": {"image": "other:1"}, "gh": hub}
 
-    assert asked(before, decoy) == [
-        ("looser interceptors", "session-pin", "does not see server gh, which is the same as github (image hub)")
+    said = ("looser interceptors", "pin", "does not see server gh, which is the same as github (image hub)")
+    assert asked(before, governed(NAMED, servers=decoy)) == [said]
+    both = {**NAMED, "match": {"server": ["github", "gh"]}}
+    assert asked(before, governed(both, servers=decoy)) == []
+    weak = {**PIN, "name": "weak", "match": {"server": "gh"}, "action": "ask"}
+    assert asked(before, governed(NAMED, weak, servers=decoy)) == [said]
+    assert asked(before, governed(NAMED, {**weak, "action": "block"}, servers=decoy)) == []
+
+
+def test_two_servers_that_change_names_need_approval_where_rules_are_about_one() -> None:
+    before = governed(NAMED, servers={"github": {"image": "hub:1"}, "notes": {"image": "notes:1"}})
+    swapped = governed(NAMED, servers={"github": {"image": "notes:1"}, "notes": {"image": "hub:1"}})
+
+    assert asked(before, swapped) == [
+        ("looser interceptors", "pin", "does not see server notes, which is the same as github (image hub)")
     ]
-    both = {**PIN, "match": {"server": ["github", "gh"]}}
-    assert asked(before, governed(both, servers={"github": {"image": "other:1"}, "gh": hub})) == []
+    assert asked(before, governed(NAMED, servers={"github": {"image": "hub:2"}, "notes": {"image": "notes:2"}})) == []
+
+
+def test_a_server_does_not_lose_its_labels_by_another_name() -> None:
+    labelled = {"use": "flow", "sources": [{"server": "github", "labels": ["private"]}]}
+    other = {"server": "gh", "labels": ["untrusted", "mine"]}
+    sinks = [{"server": "gh", "labels": ["public"]}]
+    servers = {"github": {"image": "other:1"}, "gh": {"image": "hub:2"}}
+    known = {**labelled, "sources": [*labelled["sources"], other], "sinks": sinks}
+
+    assert [text for _, _, text in asked(governed(labelled), governed(known, servers=servers))] == [
+        "does not see server gh, which is the same as github (image hub)"
+    ]
+    as_before = {**known, "sources": [*known["sources"], {"server": "gh", "labels": ["private"]}]}
+    assert asked(governed(labelled), governed(as_before, servers=servers)) == []
 
 
 def test_letting_requests_through_when_it_fails_needs_approval_from_the_beginning() -> None:

@@ -182,6 +182,12 @@ def test_text_of_a_form_shows_no_lines_and_letters_that_are_not_there() -> None:
     assert form("k", "a", ["x\ny"]).hash != form("k", "a", ["x", "y"]).hash
 
 
+def test_words_of_a_form_are_readable_in_every_language(repository: Repository) -> None:
+    (one, *_) = repository.forms({"fs": {"process": ["tool", "--title", "Größe… “weiß”", "a\u202eb", "файл"]}})
+
+    assert one.text.splitlines()[0].endswith('["tool", "--title", "Größe… “weiß”", "a\\u202eb", "файл"]')
+
+
 def test_rules_are_not_dropped_by_giving_a_server_another_name(repository: Repository) -> None:
     rule = {"tools": {"deny": ["delete_*"]}}
     before = rules(repository.loaded({"fs": {"image": "acme/fs:1", **rule}}).project)

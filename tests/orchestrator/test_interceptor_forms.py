@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,13 @@ def test_what_changes_nothing_of_it_keeps_its_approval(tmp_path: Path, change: s
         ("{run: ['${TOOL}']}", "check.py"),
         ("{python: 'policies.rules:check'}", "policies/rules.py"),
         ("{python: 'policies.rules:check'}", "policies/__init__.py"),
+        ("{python: 'policies.rules:check'}", "policies/rules.abi3.so"),
+        ("{python: 'policies.rules:check'}", f"policies/rules{EXTENSION_SUFFIXES[0]}"),
+        ("{python: 'policies.rules:check'}", "policies/rules/__init__.abi3.so"),
     ],
 )
 def test_another_content_of_a_script_is_another_approval(tmp_path: Path, interceptor: str, script: str) -> None:
-    (tmp_path / script).parent.mkdir(exist_ok=True)
+    (tmp_path / script).parent.mkdir(parents=True, exist_ok=True)
     missing = one(tmp_path, interceptor, TOOL="./check.py")
     (tmp_path / script).write_text("one")
     before = one(tmp_path, interceptor, TOOL="./check.py")
@@ -119,6 +123,32 @@ def test_a_secret_is_shown_by_where_it_comes_from_and_never_by_its_value(tmp_pat
 
 def test_a_webhook_without_tls_is_shown_as_that(tmp_path: Path) -> None:
     assert "http://policy.example" in one(tmp_path, "{url: 'http://${HOST}/x'}", HOST="policy.example").text
+
+
+@pytest.mark.parametrize(
+    "interceptor",
+    [
+        "{url: 'https://policy.example/${TEAM}'}",
+        "{url: 'https://policy.example/', headers: {X-Team: '${TEAM}'}}",
+        "{run: [check], environment: {MODE: 'team-${TEAM}'}}",
+        "{run: [check], environment: [TEAM]}",
+        "{image: 'check:1', environment: [TEAM]}",
+    ],
+)
+def test_another_value_of_a_variable_is_another_approval_and_is_shown(tmp_path: Path, interceptor: str) -> None:
+    form, other = (one(tmp_path, interceptor, TEAM=team) for team in ("ours", "theirs"))
+
+    assert form.hash != other.hash
+    assert 'TEAM is "theirs"' in other.text.splitlines()
+
+
+def test_a_variable_that_probably_holds_a_secret_is_not_shown_and_may_change(tmp_path: Path) -> None:
+    form, other = (
+        one(tmp_path, "{run: [check], environment: [API_TOKEN]}", API_TOKEN=token) for token in ("sesame", "other")
+    )
+
+    assert form == other
+    assert "sesame" not in form.text
 
 
 def test_a_changed_script_is_looked_at(tmp_path: Path) -> None:

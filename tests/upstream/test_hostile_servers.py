@@ -78,11 +78,11 @@ async def test_a_thousand_calls_expire_in_no_time() -> None:
         connection.begin(call)
     await asyncio.sleep(0)
 
-    began = time.perf_counter()
+    began = time.process_time()
     for call in reversed(calls):
         connection.expire(call)
 
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
     await asyncio.sleep(0)
     assert connection.pending == {}
     assert sum(m["method"] == "notifications/cancelled" for m in stream.written) == 4000

@@ -24,7 +24,7 @@ RULES: Final[tuple[Rule, ...]] = (
     token("discord-webhook", r"discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d{17,20}/[\w\-]{60,72}", "discord.com/api",
           "discordapp.com/api", end=_WORD),
     beside("discord-secret", r"discord", r"[A-Za-z0-9=_\-]{32}|[a-f0-9]{64}", entropy=3.5),
-    token("telegram-bot-token", r"\d{8,10}:AA[\w\-]{33}", ":aa", entropy=3.5, end=_WORD),
+    Rule("telegram-bot-token", rf"(?:\b|_|\bbot)(\d{{8,10}}:AA[\w\-]{{33}}){_WORD}", prefixes=(":AA",), entropy=3.5),
     token("teams-webhook", r"webhook\.office\.com/webhookb2/[0-9a-f\-]{36}@[0-9a-f\-]{36}/IncomingWebhook/[0-9a-f]{32}/[\w\-]{36}",
           "webhook.office.com", reach=260),
     token("google-chat-webhook", r"chat\.googleapis\.com/v1/spaces/[\w\-]+/messages\?key=[\w\-]+&token=[\w\-%]{20,80}",

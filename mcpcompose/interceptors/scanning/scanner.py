@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Protocol
@@ -20,6 +20,7 @@ from mcpcompose.interceptors.scanning.mapped import (
     Decoded,
     Mapped,
     Span,
+    has_run,
     without_breaks,
     without_escapes,
     without_percent,
@@ -31,6 +32,8 @@ from mcpcompose.interceptors.scanning.rules_general import GUESSING
 KNOWN: Final = "known-secret"
 """The rule of values that the project's own secrets have."""
 _SHORTEST: Final = 8
+_SMALL: Final = 1 << 10
+"""Bytes up to which a text is asked first whether there is anything to look at."""
 _CHUNK: Final = 1 << 19
 """Bytes that one call into native code is given, so that no other thread waits long for it."""
 _OVERLAP: Final = 1 << 15
@@ -39,6 +42,7 @@ _MANY: Final = 64
 _HIDING: Final = re.compile(rb"\\(?:/|u00[0-7])")
 """Escapes that no writer of JSON has to use for what tokens are made of."""
 _PERCENT: Final = re.compile(rb"%[0-9a-fA-F]{2}")
+_NONE: Final[Mapping[Rule, list[Span]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,10 @@ class Scanner:
 
     def scan(self, raw: bytes) -> list[Finding]:
         """What *raw*, JSON or other text, holds; in order, none over another."""
-        if len(raw) < _SHORTEST:
+        size = len(raw)
+        if size < _SHORTEST or (size <= _SMALL and self._is_quiet(raw)):
             return []
-        found: list[Finding] = []
-        if self._known is not None:
-            found += (Finding(KNOWN, start, end, raw[start:end]) for start, end in self._known.spans(raw))
+        found = self._known_in(raw)
         text, back = raw, None
         if b"\\" in raw:
             if _HIDING.search(raw):
@@ -89,39 +92,54 @@ class Scanner:
         plain = self._rules(text)
         if back is not None:
             plain += self._known_in(back.data, back.crosses)
-        found += (_back(one, back) for one in plain)
-        found += (_back(one, back) for one in self._encoded(text, plain))
-        return _apart(found)
+        plain += self._encoded(text, plain)
+        if plain:
+            found += [_back(one, back) for one in plain]
+        return _apart(found) if len(found) > 1 else found
 
-    def _encoded(self, text: bytes, plain: list[Finding]) -> Iterator[Finding]:
-        taken = sorted((one.start, one.end) for one in plain)
-        decoded = Decoded(text, taken)
-        if decoded.data:
+    def _is_quiet(self, raw: bytes) -> bool:
+        """Whether no step has anything to look at, of a small text in the fewest calls that can tell."""
+        return not (
+            b"\\" in raw
+            or b"%" in raw
+            or b"\n" in raw
+            or self._index.names(raw)
+            or has_run(raw)
+            or (self._known is not None and self._known.spans(raw))
+        )
+
+    def _encoded(self, text: bytes, plain: list[Finding]) -> list[Finding]:
+        """Each step is only taken where something in *text* asks for it: most texts are small and ask for none."""
+        found: list[Finding] = []
+        taken = sorted((one.start, one.end) for one in plain) if plain else []
+        if has_run(text) and (decoded := Decoded(text, taken)).data:
             for one in [*self._rules(decoded.data, strong=True), *self._known_in(decoded.data)]:
                 span, form, lead, size = decoded.span(one.start, one.end)
-                yield Finding(one.rule, *span, one.text, form, lead, size)
+                found.append(Finding(one.rule, *span, one.text, form, lead, size))
         if b"%" in text and _PERCENT.search(text):
-            yield from self._changed(without_percent(text), "percent", taken, strong=False)
+            found += self._changed(without_percent(text), "percent", taken, strong=False)
         if b"\n" in text and (joined := without_breaks(text)) is not None:
-            yield from self._changed(joined, "lines", taken, strong=True)
+            found += self._changed(joined, "lines", taken, strong=True)
+        return found
 
-    def _changed(self, made: Mapped, form: str, taken: list[Span], *, strong: bool) -> Iterator[Finding]:
+    def _changed(self, made: Mapped, form: str, taken: list[Span], *, strong: bool) -> list[Finding]:
+        found: list[Finding] = []
         starts = [begin for begin, _ in taken]
         for one in [*self._rules(made.data, strong=strong), *self._known_in(made.data, made.crosses)]:
             if made.crosses(one.start, one.end):
                 start, end = made.span(one.start, one.end)
                 before = bisect_right(starts, end - 1) - 1  # of those that begin before its end, the last
                 if before < 0 or taken[before][1] <= start:
-                    yield Finding(one.rule, start, end, one.text, form)
+                    found.append(Finding(one.rule, start, end, one.text, form))
+        return found
 
     def _known_in(self, data: bytes, only: Any = None) -> list[Finding]:
-        if self._known is None:
-            return []
-        return [
-            Finding(KNOWN, start, end, data[start:end])
-            for start, end in self._known.spans(data)
-            if only is None or only(start, end)
-        ]
+        spans = self._known.spans(data) if self._known is not None else ()
+        return (
+            [Finding(KNOWN, start, end, data[start:end]) for start, end in spans if only is None or only(start, end)]
+            if spans
+            else []
+        )
 
     def _rules(self, data: bytes, *, strong: bool = False) -> list[Finding]:
         found: list[Finding] = []
@@ -138,51 +156,68 @@ class Scanner:
 
 
 class Index:
-    """Which rules have a keyword where."""
+    """
+    Which rules have a keyword where: one automaton for the keywords of all, on text in small letters.
+
+    What has to stand there in a certain case is looked at again.
+    """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        exact: dict[bytes, list[Rule]] = {}
-        small: dict[bytes, list[Rule]] = {}
+        said: dict[bytes, dict[bytes | None, list[Rule]]] = {}
         for rule in rules:
             for word in rule.prefixes:
-                exact.setdefault(word, []).append(rule)
+                said.setdefault(word.lower(), {}).setdefault(word, []).append(rule)
             for word in rule.keywords:
-                small.setdefault(word, []).append(rule)
-        self._exact = _Words(exact)
-        self._small = _Words(small)
+                said.setdefault(word, {}).setdefault(None, []).append(rule)
+        self._find = BytesAhoCorasick(list(said), implementation=Implementation.DFA).find_matches_as_indexes
+        self._meant = [
+            tuple((exact, tuple(rules)) for exact, rules in meanings.items()) for meanings in said.values()
+        ]
 
-    def candidates(self, data: bytes) -> dict[Rule, list[Span]]:
+    def names(self, data: bytes) -> bool:
+        """Whether *data* has a keyword."""
+        return bool(self._find(data.lower(), True))
+
+    def candidates(self, data: bytes) -> Mapping[Rule, list[Span]]:
         """The rules to be asked, each with the stretches of *data* to be looked at."""
-        found: dict[Rule, list[Span]] = {}
-        for begin in range(0, max(1, len(data) - _OVERLAP), _CHUNK - _OVERLAP):
-            end = min(len(data), begin + _CHUNK)
-            part = data[begin:end]
-            for words, text in ((self._exact, part), (self._small, part.lower())):
-                for rules, places in words.places(text):
-                    for rule in rules:
-                        windows = found.setdefault(rule, [])
-                        if len(places) > _MANY:
-                            windows.append((begin, end))
-                        else:
-                            windows += ((begin + a - rule.before, begin + b + rule.reach) for a, b in places)
-        return {rule: _joined(windows) for rule, windows in found.items()}
+        if len(data) <= _CHUNK:  # nearly all
+            places = self._places(data)
+            return _windows([(0, len(data), places)]) if places else _NONE
+        parts = []
+        for begin in range(0, len(data) - _OVERLAP, _CHUNK - _OVERLAP):
+            part = data[begin : begin + _CHUNK]
+            parts.append((begin, begin + len(part), self._places(part)))
+        return _windows(parts)
+
+    def _places(self, data: bytes) -> dict[tuple[Rule, ...], list[Span]]:
+        """Where the keywords are, by the rules they belong to."""
+        matches = self._find(data.lower(), True)
+        if not matches:
+            return {}
+        found: dict[tuple[Rule, ...], list[Span]] = {}
+        meant = self._meant
+        for index, start, end in matches:
+            for exact, rules in meant[index]:
+                if exact is None or data[start:end] == exact:
+                    if (places := found.get(rules)) is None:
+                        found[rules] = [(start, end)]
+                    else:
+                        places.append((start, end))
+        return found
 
 
-class _Words:
-    def __init__(self, rules: dict[bytes, list[Rule]]) -> None:
-        words = sorted(rules)
-        self._rules = [tuple(rules[word]) for word in words]
-        self._automaton = BytesAhoCorasick(words, implementation=Implementation.DFA)
-
-    def places(self, data: bytes) -> Iterable[tuple[tuple[Rule, ...], list[Span]]]:
-        """For each word that is there its rules, and where it is."""
-        found: dict[int, list[Span]] = {}
-        for index, start, end in self._automaton.find_matches_as_indexes(data, overlapping=True):
-            if index in found:
-                found[index].append((start, end))
-            else:
-                found[index] = [(start, end)]
-        return [(self._rules[index], places) for index, places in found.items()]
+def _windows(parts: Sequence[tuple[int, int, Mapping[tuple[Rule, ...], list[Span]]]]) -> dict[Rule, list[Span]]:
+    """By rule, the stretches around the places that were found in each part, from where to where."""
+    found: dict[Rule, list[Span]] = {}
+    for begin, end, words in parts:
+        for rules, places in words.items():
+            for rule in rules:
+                windows = found.setdefault(rule, [])
+                if len(places) > _MANY:
+                    windows.append((begin, end))
+                else:
+                    windows += [(begin + a - rule.before, begin + b + rule.reach) for a, b in places]
+    return {rule: _joined(windows) for rule, windows in found.items()}
 
 
 def _joined(windows: list[Span]) -> list[Span]:
