@@ -89,14 +89,18 @@ _SIGNS: Final[tuple[tuple[frozenset[str], str, Level, str], ...]] = (
     (frozenset({"take", "secret", "place"}), "wants-secrets", "medium", "wants secrets to be passed on"),
     (frozenset({"take", "talk", "place"}), "wants-conversation", "medium", "wants the conversation to be passed on"),
 )
+_FEW: Final = 2
+"""Blanks that words of languages with blanks have between them, when they say more than a name does."""
 _ENDS: Final = str.maketrans(dict.fromkeys("。！？؟\n", "|"))
 
 
 def folded(text: str) -> str:
     """*text* in lower case, without accents and invisible characters, sentences between bars."""
-    apart = unicodedata.normalize("NFKD", text.translate(_ENDS)).casefold()
-    kept = "".join(c for c in apart if unicodedata.category(c) not in {"Mn", "Cf"})
-    return unicodedata.normalize("NFC", kept).replace(". ", "|").replace("! ", "|").replace("? ", "|")
+    kept = text.translate(_ENDS).casefold()
+    if not kept.isascii():
+        apart = unicodedata.normalize("NFKD", kept)
+        kept = unicodedata.normalize("NFC", "".join(c for c in apart if unicodedata.category(c) not in {"Mn", "Cf"}))
+    return kept.replace(". ", "|").replace("! ", "|").replace("? ", "|")
 
 
 @cache
@@ -116,6 +120,8 @@ def _pattern(text: str) -> str:
 
 def said_otherwise(text: str) -> Iterator[tuple[str, Level, str]]:
     """Code, level and reason of what *text* says in one of those languages."""
+    if text.isascii() and text.count(" ") < _FEW:
+        return
     told: set[int] = set()
     parts: dict[int, set[str]] = {}
     read = folded(text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from mcpcompose.interceptors.plain_text import END
+from mcpcompose.interceptors.plain_text import ends_of
 from mcpcompose.upstream.base import Level
 
 FEATURES: Final = {
@@ -166,7 +166,7 @@ def _compiled() -> dict[str, Any]:
 
 def said_together(text: bytes) -> Iterator[tuple[Together, int]]:
     """The rules that a sentence of *text* (in its plain form) fits, and where that begins."""
-    ends = [at for at, byte in enumerate(text) if byte == ord(END)]
+    ends = ends_of(text)
     features: dict[int, set[str]] = {}
     for name, pattern in _compiled().items():
         for match in pattern.finditer(text):

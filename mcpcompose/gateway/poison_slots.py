@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from mcpcompose.interceptors.plain_text import END
+from mcpcompose.interceptors.plain_text import ends_of
 from mcpcompose.upstream.base import Level
 
 _ME: Final = r"(?:users?|humans?|persons?|people|operators?|customers?|anyone|anybody|them|employees|reader|requester)"
@@ -295,7 +295,7 @@ def _compiled() -> dict[str, Any]:
 
 def filled(text: bytes, signs: tuple[Sign, ...] = SIGNS) -> Iterator[tuple[Sign, int]]:
     """The signs of which *text* (in its plain form) fills all slots, and where that begins."""
-    ends = [at for at, byte in enumerate(text) if byte == ord(END)]
+    ends = ends_of(text)
     slots: dict[int, set[str]] = {}
     for name in {"forbid"}.union(*(sign.slots for sign in signs)):
         for match in _compiled()[name].finditer(text):

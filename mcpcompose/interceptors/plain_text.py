@@ -15,6 +15,7 @@ from typing import Any, Final
 
 END: Final = "|"
 """Between sentences, in the plain form; no rule reaches over it."""
+_END: Final = END.encode()
 _DEEPEST: Final = 40
 _PAIRS: Final = (
     "\u0430a \u0435e \u0451e \u043eo \u0440p \u0441c \u0443y \u0445x \u0455s \u0456i \u0457i \u0458j "
@@ -24,6 +25,7 @@ _PAIRS: Final = (
 )
 _LOOK_ALIKE: Final = {ord(pair[0]): pair[-1] for pair in _PAIRS.split()}
 """Letters of other scripts that look like Latin ones, lower case."""
+_DECORATION: Final = dict.fromkeys(map(ord, '*`#>"|'))
 _SHORTEST_ENCODED: Final = 48
 
 
@@ -135,10 +137,13 @@ def plain(text: str) -> str:
 
     What is invisible or only decoration (`*`, a backtick) is not there.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold().translate(_LOOK_ALIKE)
-    seen = "".join(c for c in folded if c.isspace() or (c not in '*`#>"|' and unicodedata.category(c) != "Cf"))
-    seen = seen.replace("\u2019", "'").replace("\u2018", "'")
-    seen = seen.encode("ascii", "replace").decode()
+    if text.isascii():
+        seen = text.lower().translate(_DECORATION)
+    else:
+        folded = unicodedata.normalize("NFKC", text).casefold().translate(_LOOK_ALIKE)
+        seen = "".join(c for c in folded if c.isspace() or (ord(c) not in _DECORATION and unicodedata.category(c) != "Cf"))
+        seen = seen.replace("\u2019", "'").replace("\u2018", "'")
+        seen = seen.encode("ascii", "replace").decode()
     words: list[str] = []
     for paragraph in seen.split("\n\n"):
         for word in paragraph.split():
@@ -153,6 +158,15 @@ def skeleton(name: str) -> str:
     """What *name* looks like: two names with one skeleton are taken for one another."""
     folded = unicodedata.normalize("NFKC", name).casefold().translate(_LOOK_ALIKE)
     return folded.translate(str.maketrans("01", "ol")).replace("rn", "m").replace("-", "_")
+
+
+def ends_of(text: bytes) -> list[int]:
+    """Where the sentences of a *text* in its plain form end."""
+    ends: list[int] = []
+    at = -1
+    while (at := text.find(_END, at + 1)) >= 0:
+        ends.append(at)
+    return ends
 
 
 def is_mixed(name: str) -> bool:
