@@ -48,9 +48,7 @@ def members(record: Mapping[str, Any]) -> str:
 
 
 def sealed(last: Link, said: Sequence[str]) -> tuple[bytes, Link]:
-    """
-    The lines after *last*, one for each of *said*: its members beside `seq` and `hash`; and the place of the last one.
-    """
+    """The lines after *last*, one for each of *said* (members beside `seq` and `hash`), and the last one's place."""
     seq, digest = last
     lines = []
     for one in said:

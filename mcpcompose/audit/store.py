@@ -118,7 +118,7 @@ class Store:
             self._write(self._event("gap", **{"from": self._oldest, "to": there - 1}))
         left = found[-self.keep :]
         self._oldest = first_of(left[0]) or 1 if left else last.seq + 1
-        self._begin(self._link or last)  # it says what is kept, before the rest goes: whoever reads meanwhile misses none
+        self._begin(self._link or last)  # says what is kept before the rest goes: who reads meanwhile misses none
         drop(found, self.keep)
 
     def _begin(self, last: Link) -> None:

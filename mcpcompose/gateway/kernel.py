@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
+
+import msgspec
 
 from mcpcompose.gateway import bridge
 from mcpcompose.gateway.asks import with_title
@@ -55,8 +57,7 @@ from mcpcompose.upstream.wire import (
 _LONGEST_URI: Final = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """
     Who asks, on which endpoint, in which revision; *headers* are those of a modern HTTP request.
 
@@ -371,8 +372,8 @@ def leveled(caller: Caller, params: Mapping[str, Any]) -> Caller:
     level = params.get("level")
     if not isinstance(level, str) or level not in LEVELS:
         return caller
-    origin = replace(caller.origin, level=level)
-    return replace(caller, origin=origin, envelope=modern_envelope(origin))
+    origin = msgspec.structs.replace(caller.origin, level=level)
+    return msgspec.structs.replace(caller, origin=origin, envelope=modern_envelope(origin))
 
 
 def initialized(params: Mapping[str, Any], endpoint: EndpointTable) -> tuple[str, Result]:

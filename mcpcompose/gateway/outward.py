@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from mcpcompose.gateway.capabilities import has_tasks
 from mcpcompose.gateway.table import EndpointTable
@@ -13,15 +13,14 @@ from mcpcompose.upstream.wire import members
 _TASK = b'"task"'
 
 
-@dataclass(frozen=True, slots=True)
-class Outward:
+class Outward(msgspec.Struct, frozen=True):
     """Of one call of *client* to *server*, one of several of *endpoint*."""
 
-    endpoint: EndpointTable = field(repr=False)
+    endpoint: EndpointTable
     server: str
     client: str
-    links: Links = field(repr=False)
-    task_ids: TaskIds = field(repr=False)
+    links: Links
+    task_ids: TaskIds
 
     def __call__(self, raw: bytes, method: str) -> bytes:
         """The result *raw* of *method*; the very same bytes where nothing in it leads elsewhere."""

@@ -141,7 +141,8 @@ def plain(text: str) -> str:
         seen = text.lower().translate(_DECORATION)
     else:
         folded = unicodedata.normalize("NFKC", text).casefold().translate(_LOOK_ALIKE)
-        seen = "".join(c for c in folded if c.isspace() or (ord(c) not in _DECORATION and unicodedata.category(c) != "Cf"))
+        kept = (c for c in folded if ord(c) not in _DECORATION)
+        seen = "".join(c for c in kept if c.isspace() or unicodedata.category(c) != "Cf")
         seen = seen.replace("\u2019", "'").replace("\u2018", "'")
         seen = seen.encode("ascii", "replace").decode()
     words: list[str] = []

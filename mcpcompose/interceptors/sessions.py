@@ -137,8 +137,7 @@ class GovernedSessions:
         session = self._by_client.get(name)
         if session is None or self._is_over(session, now):
             session = self._by_client[name] = self._new(name, now)
-        if now > session.last:
-            session.last = now
+        session.last = max(session.last, now)
         if (session.labels or session.pins) and now - self._saved > min(_SAVE_EVERY, self.idle / 4):
             self._keep_hours()
         return session
@@ -151,9 +150,7 @@ class GovernedSessions:
     def let_go(self, session: GovernedSession) -> None:
         """A request of *session* has ended, which was a sign of life."""
         session.users -= 1
-        now = self._clock()
-        if now > session.last:
-            session.last = now
+        session.last = max(session.last, self._clock())
 
     def _is_over(self, session: GovernedSession, now: float) -> bool:
         return not session.users and now - session.last > self.idle

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -39,8 +38,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     era: Era | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """
     For whom a call is: the client, its session (handshake revisions), and what it said it can do.
 
@@ -50,7 +48,7 @@ class Origin:
     client: str
     session: str | None = None
     modern: bool = False
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = msgspec.field(default_factory=dict)
     info: Mapping[str, Any] | None = None
     level: str | None = None
     """The least severe log messages it wants; None when it did not say."""

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from interceptors.secret_services import SERVICES
 from mcpcompose.errors import McpComposeError
 from mcpcompose.interceptors.base import TO_CLIENT, Around, Change, Decision, Exchange, Refuse, Warn
 from mcpcompose.interceptors.scanning.scanner import Scanner
-from mcpcompose.interceptors.secret_scan import AT_ONCE, LONGEST_NOTE, SecretScan
+from mcpcompose.interceptors.secret_scan import _PROTOCOL, AT_ONCE, LONGEST_NOTE, SecretScan
 from mcpcompose.interceptors.sessions import GovernedSession
 from mcpcompose.redact import MASK, Redactor
 from mcpcompose.spec.interceptor import Interceptor as Spec
@@ -281,6 +281,7 @@ json_values = st.recursive(
 def test_whatever_is_hidden_json_stays_json_and_the_value_is_gone(
     value: Any, secret: str, ascii_only: bool, twice: bool
 ) -> None:
+    assume(secret.encode() not in _PROTOCOL)  # such a word is left where it is one of the protocol's
     tree = {"value": value, "text": f"x\\{secret}n{secret}\n", "list": [secret, {"k": f"\\u00{secret}"}]}
     raw = json.dumps(tree, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     if twice:

@@ -170,13 +170,11 @@ class Index:
             for word in rule.keywords:
                 said.setdefault(word, {}).setdefault(None, []).append(rule)
         self._find = BytesAhoCorasick(list(said), implementation=Implementation.DFA).find_matches_as_indexes
-        self._meant = [
-            tuple((exact, tuple(rules)) for exact, rules in meanings.items()) for meanings in said.values()
-        ]
+        self._meant = [tuple((exact, tuple(rules)) for exact, rules in meanings.items()) for meanings in said.values()]
 
     def names(self, data: bytes) -> bool:
         """Whether *data* has a keyword."""
-        return bool(self._find(data.lower(), True))
+        return bool(self._find(data.lower()))
 
     def candidates(self, data: bytes) -> Mapping[Rule, list[Span]]:
         """The rules to be asked, each with the stretches of *data* to be looked at."""
@@ -191,7 +189,7 @@ class Index:
 
     def _places(self, data: bytes) -> dict[tuple[Rule, ...], list[Span]]:
         """Where the keywords are, by the rules they belong to."""
-        matches = self._find(data.lower(), True)
+        matches = self._find(data.lower(), overlapping=True)
         if not matches:
             return {}
         found: dict[tuple[Rule, ...], list[Span]] = {}
