@@ -111,6 +111,10 @@ class AuditLog:
             gathered, self._gathered = self._gathered, []
             self._append(gathered)
 
+    def forget(self) -> None:
+        """What was gathered is not written."""
+        self._gathered.clear()
+
     async def synced(self) -> None:
         """Wait until everything written so far is on disk. Raises `AuditUnavailable`."""
         try:

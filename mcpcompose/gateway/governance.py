@@ -130,9 +130,7 @@ class Governance:
             self.sessions.save()
         except OSError as error:
             _log.warning("what clients have read could not be kept", extra={"reason": str(error)})
-        self.ledger.write()
-        if self.audit is not None:
-            self.audit.close()
+        self.ledger.close()
 
     def problems(self) -> list[dict[str, Any]]:
         """What went wrong with interceptors and the audit log, for `ps`."""

@@ -37,6 +37,7 @@ class Ledger:
         self._gathered: list[_Entry] = []
         self._waiting: list[Then] = []
         self._is_due = False
+        self._is_closed = False
 
     def began(self, exchange: Exchange, then: Then) -> bool:
         """A request begins; *then* is told when that is written. Whether it is: otherwise *then* is never told."""
@@ -55,6 +56,10 @@ class Ledger:
         then: Then | None,
     ) -> None:
         """A request that `began` kept is over; *then* is told when that is written."""
+        if self._is_closed:
+            if then is not None:
+                then(None)
+            return
         self._gather((exchange, None, (outcome, decisions, seconds, reply)), then)
 
     def write(self) -> None:
@@ -64,13 +69,22 @@ class Ledger:
             waiting, self._waiting = self._waiting, []
             asyncio.get_running_loop().call_soon(_tell, waiting, refused)
 
+    def close(self) -> None:
+        """The gateway ends: what was gathered is written, and what began in this turn goes no further."""
+        self._written()
+        self.keeps, self._is_closed = False, True
+        waiting, self._waiting = self._waiting, []
+        _tell(waiting, failure(INTERNAL_ERROR, "the gateway ends", {"retryable": True}))
+        if self.audit is not None:
+            self.audit.close()
+
     def _gather(self, entry: _Entry, then: Then | None) -> None:
+        if not self._is_due:
+            asyncio.get_running_loop().call_soon(self._turn)
+            self._is_due = True
         self._gathered.append(entry)
         if then is not None:
             self._waiting.append(then)
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
         self._is_due = False
@@ -87,6 +101,7 @@ class Ledger:
             _write(self.audit, gathered)
         if edge.error is None:
             return None
+        self.audit.forget()
         error = edge.error
         return _unwritten(error.message if isinstance(error, McpComposeError) else f"{type(error).__name__}: {error}")
 
@@ -121,8 +136,14 @@ def _write(audit: AuditLog, gathered: Sequence[_Entry]) -> None:
 
 
 def _tell(waiting: Sequence[Then], refused: Reply | None) -> None:
-    for then in waiting:
-        then(refused)
+    """Tell all of them; one that fails is its own failure, and the loop's to report."""
+    told = 0
+    try:
+        for told, then in enumerate(waiting, 1):  # noqa: B007  how many, also after a failure
+            then(refused)
+    finally:
+        if told < len(waiting):
+            asyncio.get_running_loop().call_soon(_tell, waiting[told:], refused)
 
 
 def _unwritten(why: str) -> Reply:

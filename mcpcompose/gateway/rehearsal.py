@@ -138,6 +138,9 @@ class _Listener:
     def write(self) -> None:
         """Nothing is kept."""
 
+    def forget(self) -> None:
+        """Nothing is kept."""
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -131,10 +131,14 @@ class Withholding:
 
     def _kept_unseen(self, server: str, offered: ServerLists) -> ServerLists:
         """What of *offered* was accepted, while it is still being looked at."""
-        held, before = self._held.get(server), self.first.of(server)
-        if held is None or before is None or before.held.launch != held.launch:
-            return _nothing()
-        return _kept(offered, before.held, tuple(withheld(offered, before.held, held.launch)), digest)
+        if self._lock is not None:
+            entry, launch = self._lock.servers.get(server), self._launches.get(server, "")
+        else:
+            held, before = self._held.get(server), self.first.of(server)
+            if held is None or before is None or before.held.launch != held.launch:
+                return _nothing()
+            entry, launch = before.held, held.launch
+        return _kept(offered, entry, tuple(withheld(offered, entry, launch)), digest)
 
     def forget(self, declared: Mapping[str, Any]) -> None:
         """Only these servers are still declared."""

@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from mcpcompose.audit.entries import Filter, entries
 from mcpcompose.audit.verify import verify
 from mcpcompose.engine.base import StreamEndpoint
 from mcpcompose.gateway.gateway import Governed
+from mcpcompose.interceptors.base import Exchange
+from mcpcompose.interceptors.sessions import GovernedSessions
 from mcpcompose.redact import Redactor
 from mcpcompose.spec.interceptor import Audit
 from mcpcompose.upstream.call import Call, Origin, Reply
@@ -258,6 +261,65 @@ async def test_who_gives_up_before_it_is_written_sends_nothing_on(
     await asyncio.sleep(0)
     assert turn.submitted == turn.calls[1:]
     assert sorted(entry["outcome"] for entry in written(stage)) == ["cancelled", "under way"]
+
+
+@contextmanager
+def suppress_in_loop(told: list[object]) -> Iterator[None]:
+    """What the loop would report is told instead."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(before)
+
+
+async def test_one_that_fails_when_it_goes_on_holds_up_no_other_of_its_turn(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(stage)
+    ledger, turn = stage.gateway.governance.ledger, Turn(stage, monkeypatch, 2)
+    exchange = Exchange("x-1", "ping", "a", None, None, {}, "cursor", "default", GovernedSessions().of("cursor"))
+    told: list[object] = []
+
+    def fail(_refused: Reply | None) -> None:
+        raise ValueError("out of order")
+
+    with suppress_in_loop(told):
+        ledger.began(exchange, fail)
+        turn.begin()
+        await until(lambda: turn.submitted == turn.calls)
+    assert len(told) == 1
+
+
+async def test_what_cannot_be_made_into_a_record_is_refused_and_not_written_with_the_next(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(stage)
+    turn = Turn(stage, monkeypatch, 2)
+    turn.calls[1].params["arguments"] = {1: "no name"}
+    turn.begin()
+    await asyncio.sleep(0)
+    assert turn.submitted == []
+    assert [call.reply is not None and call.reply.error is not None for call in turn.calls] == [True, True]
+
+    await ask(stage, "tools/call", "modern")
+    assert [entry["outcome"] for entry in written(stage)] == ["ok"]
+
+
+async def test_what_begins_in_the_turn_in_which_the_gateway_ends_goes_no_further(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(stage)
+    turn = Turn(stage, monkeypatch, 2)
+    turn.begin()
+    await stage.gateway.governance.close()
+    await asyncio.sleep(0)
+    assert turn.submitted == []
+    assert [call.reply is not None for call in turn.calls] == [True, True]
+    (path,) = (stage.folder / "audit").glob("*.jsonl")
+    assert json.loads(path.read_bytes().splitlines()[-1])["event"] == "stop"
 
 
 class Copies:

@@ -7,6 +7,7 @@ import copy
 import json
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mcpcompose.gateway.first_sight import FirstSight
 from mcpcompose.gateway.withholding import Withholding, fingerprints
 from mcpcompose.spec.lockfile import Lock, LockedServer, locked_server
 from mcpcompose.upstream.base import ServerLists
+from mcpcompose.upstream.call import Call, Origin
 
 REAL = json.loads((Path(__file__).parent / "tool_definitions.json").read_text())
 LAUNCH = "sha256:" + "1" * 64
@@ -264,6 +266,24 @@ async def test_a_call_that_waited_for_a_server_whose_tool_has_changed_meanwhile_
     assert "result" in (await good).json()
     assert "list it again" in (await bad).json()["error"]["message"]
     assert [call["params"]["name"] for call in new.calls] == ["kept"]
+
+
+async def test_a_call_that_waited_while_its_server_was_started_again_as_it_was_is_answered(stage: Stage) -> None:
+    one, other = server(), server()
+    await stage.serve(locked(a=one, b=other), {"a": one, "b": other}, {"a": LAUNCH, "b": LAUNCH})
+    kernel = stage.gateway.kernel
+    table, call = kernel.table, Call("tools/call", {"name": "kept"}, origin=Origin("default"))
+
+    drift(other)
+    other.changed()
+    await until(lambda: kernel.table is not table)
+    await stage.gateway.detach("a")
+    kernel._send(table, "a", partial(stage.gateway.supervisor.submit, "a"), call)  # what an interceptor let through
+    await stage.attach("a", server())
+
+    await until(lambda: call.reply is not None)
+    assert call.reply is not None
+    assert call.reply.error is None
 
 
 async def test_without_a_lock_nothing_is_withheld(stage: Stage) -> None:

@@ -321,3 +321,15 @@ def test_every_rule_compiles_has_one_group_and_words_to_be_found_by() -> None:
         assert rule.regex.groups == 1, rule
         assert rule.keywords or rule.prefixes, rule
         assert re.fullmatch(r"[a-z0-9-]+", rule.name), rule
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("MAILCHIMP_API_KEY=9a02b7cd13e84f56a7b8c9d0e1f2a3b4-us14", "mailchimp-key"),
+        ("token=glpat-crTGU_XtPTzDtxYGAzdE", "gitlab-pat"),
+        ("Authorization: Bearer xoxb-123456789012-1234567890123-Zk3vT9qLmW2xR7yB4nH8cD5f", "slack-bot-token"),
+    ],
+)
+def test_a_token_that_says_itself_whose_it_is_is_not_called_after_the_name_before_it(text: str, rule: str) -> None:
+    assert [one.rule for one in Scanner().scan(text.encode())] == [rule]

@@ -63,6 +63,10 @@ class Finding:
     size: int = 0
 
 
+_Places = tuple[tuple[Rule, ...], list[Span]]
+"""Rules, and where one of their keywords is."""
+
+
 class Known(Protocol):
     """Who knows the values that were handed out: `Redactor`."""
 
@@ -177,7 +181,11 @@ class Index:
         return bool(self._find(data.lower()))
 
     def candidates(self, data: bytes) -> Mapping[Rule, list[Span]]:
-        """The rules to be asked, each with the stretches of *data* to be looked at."""
+        """
+        The rules to be asked, each with the stretches of *data* to be looked at; those that know the case first.
+
+        Of two rules that find the same the first one counts: what says itself whose it is, not the name before it.
+        """
         if len(data) <= _CHUNK:  # nearly all
             places = self._places(data)
             return _windows([(0, len(data), places)]) if places else _NONE
@@ -187,28 +195,30 @@ class Index:
             parts.append((begin, begin + len(part), self._places(part)))
         return _windows(parts)
 
-    def _places(self, data: bytes) -> dict[tuple[Rule, ...], list[Span]]:
+    def _places(self, data: bytes) -> list[_Places]:
         """Where the keywords are, by the rules they belong to."""
         matches = self._find(data.lower(), overlapping=True)
         if not matches:
-            return {}
-        found: dict[tuple[Rule, ...], list[Span]] = {}
+            return []
+        firm: dict[tuple[Rule, ...], list[Span]] = {}
+        loose: dict[tuple[Rule, ...], list[Span]] = {}
         meant = self._meant
         for index, start, end in matches:
             for exact, rules in meant[index]:
                 if exact is None or data[start:end] == exact:
+                    found = loose if exact is None else firm
                     if (places := found.get(rules)) is None:
                         found[rules] = [(start, end)]
                     else:
                         places.append((start, end))
-        return found
+        return [*firm.items(), *loose.items()]
 
 
-def _windows(parts: Sequence[tuple[int, int, Mapping[tuple[Rule, ...], list[Span]]]]) -> dict[Rule, list[Span]]:
+def _windows(parts: Sequence[tuple[int, int, Sequence[_Places]]]) -> dict[Rule, list[Span]]:
     """By rule, the stretches around the places that were found in each part, from where to where."""
     found: dict[Rule, list[Span]] = {}
     for begin, end, words in parts:
-        for rules, places in words.items():
+        for rules, places in words:
             for rule in rules:
                 windows = found.setdefault(rule, [])
                 if len(places) > _MANY:
