@@ -16,6 +16,7 @@ import msgspec
 from mcpcompose.errors import McpComposeError
 from mcpcompose.gateway.chain import Edge
 from mcpcompose.interceptors.base import Exchange
+from mcpcompose.upstream.batch import after_batch
 from mcpcompose.upstream.call import INTERNAL_ERROR, Reply, failure
 
 if TYPE_CHECKING:
@@ -82,11 +83,14 @@ class Ledger:
         if not self._is_due:
             asyncio.get_running_loop().call_soon(self._turn)
             self._is_due = True
+            after_batch(self._turn)
         self._gathered.append(entry)
         if then is not None:
             self._waiting.append(then)
 
     def _turn(self) -> None:
+        if not self._is_due:  # what a server's output brought was written when all of it was read
+            return
         self._is_due = False
         refused = self._written()
         waiting, self._waiting = self._waiting, []

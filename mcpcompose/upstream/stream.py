@@ -12,6 +12,7 @@ from mcpcompose.engine.base import ByteStream
 from mcpcompose.spec.limits import exceeded, size
 from mcpcompose.upstream.allowance import Allowance, default_allowance
 from mcpcompose.upstream.base import Era, ServerLists
+from mcpcompose.upstream.batch import batch_is_over
 from mcpcompose.upstream.call import Call, Reply, failure, unavailable
 from mcpcompose.upstream.connection import Watcher
 from mcpcompose.upstream.levels import MESSAGE, concerned
@@ -170,6 +171,7 @@ class StreamConnection:
                 self._count_garbage(line)
             if self._ended is not None:
                 return
+        batch_is_over()
         if len(lines) > _MANY_LINES:
             self._read_more_slowly(len(lines))
 

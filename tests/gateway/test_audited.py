@@ -22,6 +22,7 @@ from mcpcompose.interceptors.base import Exchange
 from mcpcompose.interceptors.sessions import GovernedSessions
 from mcpcompose.redact import Redactor
 from mcpcompose.spec.interceptor import Audit
+from mcpcompose.upstream.batch import batch_is_over
 from mcpcompose.upstream.call import Call, Origin, Reply
 
 ERAS = ["modern", "legacy"]
@@ -237,6 +238,21 @@ async def test_the_requests_of_one_turn_are_written_in_one_go_and_none_goes_on_b
     assert [call.reply for call in turn.calls] == [Reply(result=b"{}")] * 5
     assert [number for number in turn.written if number] == [5, 5]
     assert verify(stage.folder / "audit").problems == []
+
+
+async def test_what_one_piece_of_output_answers_leaves_as_soon_as_all_of_it_is_read(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(stage)
+    turn = Turn(stage, monkeypatch, 2)
+    turn.begin()
+    await asyncio.sleep(0)
+    for call in turn.calls:
+        call.finish(Reply(result=b"{}"))
+    batch_is_over()
+    assert [call.reply for call in turn.calls] == [Reply(result=b"{}")] * 2
+    await asyncio.sleep(0)
+    assert [number for number in turn.written if number] == [2, 2]
 
 
 async def test_of_what_cannot_be_written_in_one_go_nothing_goes_on(
