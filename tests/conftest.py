@@ -28,6 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marker = item.get_closest_marker("timeout")
         longest[item.path] = max(longest.get(item.path, 0), marker.args[0] if marker and marker.args else 0)
+        if marker is None and (item.get_closest_marker("docker") or item.get_closest_marker("real")):
+            item.add_marker(pytest.mark.timeout(300))  # what they wait for shares the machine with what the others do
     items.sort(key=lambda item: -longest[item.path])
 
 

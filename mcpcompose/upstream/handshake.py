@@ -13,7 +13,7 @@ from mcpcompose.spec.limits import exceeded, size
 from mcpcompose.upstream.allowance import UNSAID, Allowance
 from mcpcompose.upstream.base import Era, ServerLists
 from mcpcompose.upstream.call import Call, Origin
-from mcpcompose.upstream.connection import Connection, ask, listens
+from mcpcompose.upstream.connection import Connection, ask, listens, unreachable
 from mcpcompose.upstream.wire import (
     DEEPEST,
     HANDSHAKE_VERSIONS,
@@ -74,19 +74,26 @@ async def greet(
         order = (Era(setting),)
     elif remembered is not None:
         order = (Era.MODERN, Era.LEGACY) if remembered is Era.MODERN else (Era.LEGACY, Era.MODERN)
-    refusals: list[str] = []
-    for era in order:
-        connection.greeted(era, HANDSHAKE_VERSIONS[-1] if era is Era.LEGACY else MODERN_VERSIONS[-1])
-        result = await _first_words(connection, era, refusals, origin, patient=setting != "auto")
-        if result is not None:
-            return _greeting(connection, era, result)
-        if not listens(connection):
-            break  # nobody listens yet, which says nothing about the era
-    raise UpstreamError("; ".join(refusals))
+    refusals: dict[Era, str] = {}
+    left = list(order)
+    while left:
+        unheard = []
+        for era in left:
+            connection.greeted(era, HANDSHAKE_VERSIONS[-1] if era is Era.LEGACY else MODERN_VERSIONS[-1])
+            result = await _first_words(connection, era, refusals, origin, patient=setting != "auto")
+            if result is not None:
+                return _greeting(connection, era, result)
+            if not listens(connection):
+                raise UpstreamError("; ".join(refusals.values()))  # it says nothing about the era
+            if unreachable(connection) is not None:
+                unheard.append(era)
+        # One request broken off, the other answered: an engine opens a container's port before anybody listens there.
+        left = unheard if len(unheard) < len(left) else []
+    raise UpstreamError("; ".join(refusals.values()))
 
 
 async def _first_words(
-    connection: Connection, era: Era, refusals: list[str], origin: Origin | None, *, patient: bool
+    connection: Connection, era: Era, refusals: dict[Era, str], origin: Origin | None, *, patient: bool
 ) -> dict[str, Any] | None:
     if era is Era.MODERN:
         seconds = None if patient else _PROBE_SECONDS
@@ -97,7 +104,7 @@ async def _first_words(
         call = await ask(connection, "initialize", initialize_params(origin), seconds=None)
     method, reply = call.method, call.reply
     if reply is None or reply.result is None:
-        refusals.append(f"refused `{method}`: {error_text(reply.error if reply else None)}")
+        refusals[era] = f"refused `{method}`: {error_text(reply.error if reply else None)}"
         return None
     if len(reply.result) > _GREETING_BYTES:
         raise UpstreamError(f"answered `{method}` with more than {_GREETING_BYTES} bytes")
@@ -106,7 +113,7 @@ async def _first_words(
         raise UpstreamError(f"answered `{method}` with something that is no object, or nested too deeply")
     if era is Era.MODERN and not _common_versions(result):  # some answer whatever they do not know with an empty result
         named = str(result.get("supportedVersions"))[:200]
-        refusals.append(f"speaks protocol versions `{named}`, none of which is known")
+        refusals[era] = f"speaks protocol versions `{named}`, none of which is known"
         return None
     return result
 

@@ -17,7 +17,7 @@ from mcpcompose.config.lockfile import lock_text, parse_lock
 from mcpcompose.orchestrator.lock_identity import launch_identities
 from mcpcompose.orchestrator.lock_pinning import sealed
 
-pytestmark = [pytest.mark.docker, pytest.mark.real]
+pytestmark = [pytest.mark.docker, pytest.mark.real, pytest.mark.timeout(900)]
 
 TIME = {"package": "pypi:mcp-server-time==2026.10.19"}
 MEMORY = {"package": "npm:@modelcontextprotocol/server-memory@2026.8.31"}

@@ -102,3 +102,44 @@ async def test_an_empty_answer_to_the_probe_is_no_modern_server() -> None:
 
     assert (greeting.era, greeting.version) == (Era.LEGACY, "2025-11-25")
     assert server.asked == ["server/discover", "initialize"]
+
+
+async def test_a_server_that_comes_up_between_both_kinds_of_request_is_asked_the_first_again() -> None:
+    class ComesUpBehindAProxy(ComesUpInBetween):
+        """A handshake server behind a port that the engine opens before anybody listens in the container."""
+
+        def begin(self, call: Call) -> None:
+            self.asked.append(call.method)
+            if len(self.asked) == 1:
+                self.unreachable = "broke the exchange off: server disconnected without a response"
+                call.finish(unavailable("web", self.unreachable))
+                return
+            self.unreachable = None
+            known = b'{"protocolVersion":"2025-11-25","capabilities":{}}'
+            call.finish(Reply(result=known if call.method == "initialize" else b"{}", era=Era.LEGACY))
+
+    server = ComesUpBehindAProxy()
+
+    greeting = await greet(server, "auto")
+
+    assert (greeting.era, greeting.version) == (Era.LEGACY, "2025-11-25")
+    assert server.asked == ["initialize", "server/discover", "initialize"]
+
+
+async def test_a_server_that_breaks_one_kind_of_request_off_and_refuses_the_other_is_asked_once_more() -> None:
+    class TakesNeither(ComesUpInBetween):
+        def begin(self, call: Call) -> None:
+            self.asked.append(call.method)
+            if call.method == "initialize":
+                self.unreachable = "broke the exchange off"
+                call.finish(unavailable("web", self.unreachable))
+            else:
+                self.unreachable = None
+                call.finish(failure(-32601, "no such method"))
+
+    server = TakesNeither()
+
+    with pytest.raises(UpstreamError, match=r"refused `initialize`: broke the exchange off; refused `server/discover`"):
+        await greet(server, "auto")
+
+    assert server.asked == ["initialize", "server/discover", "initialize"]
