@@ -35,6 +35,8 @@ class Redactor:
     """
 
     def __init__(self, values: Iterable[str | bytes] = ()) -> None:
+        self.known = 0
+        """How many values it hides; it only grows."""
         self._values: set[bytes] = set()
         self._forms: set[bytes] = set()
         self._by_first: dict[int, list[bytes]] = {}
@@ -47,11 +49,6 @@ class Redactor:
         return f"Redactor({len(self._values)} values)"
 
     @property
-    def known(self) -> int:
-        """How many values it hides; it only grows."""
-        return len(self._values)
-
-    @property
     def longest(self) -> int:
         """The length of the longest form, in bytes."""
         return self._longest
@@ -62,6 +59,7 @@ class Redactor:
         if len(raw) < _SHORTEST_VALUE or raw in self._values:
             return
         self._values.add(raw)
+        self.known = len(self._values)
         lines = (line.strip() for line in raw.splitlines())
         for part in (raw, *(line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith(b"-----"))):
             for form in set(_forms(part)) - self._forms:

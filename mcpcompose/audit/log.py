@@ -41,6 +41,8 @@ class AuditLog:
         self._settings = settings
         self._values = False
         self._gathered: list[str] = []
+        self._moment = ""
+        """When what is gathered was; one look at the clock is enough for what is written together."""
         self._take(settings)
 
     def follow(self, settings: Audit) -> None:
@@ -68,8 +70,10 @@ class AuditLog:
         """A request is about to be sent on; *id* is letters, digits and hyphens."""
         clean = self._clean
         clean.look()
+        if not self._gathered:
+            self._moment = self._clock()
         said = (
-            f'"time":"{self._clock()}","event":"begin","id":"{id}",'
+            f'"time":"{self._moment}","event":"begin","id":"{id}",'
             f"{clean.request(client, profile, session, server, method, name, direction, modern)}"
         )
         if arguments is not None:
@@ -93,16 +97,21 @@ class AuditLog:
         result: bytes | None = None,
     ) -> None:
         """A request is over, and its answer about to leave; *outcome* is a word."""
-        said = f'"time":"{self._clock()}","event":"end","id":"{id}","outcome":"{outcome}","ms":{seconds * 1000:.3f}'
+        if not self._gathered:
+            self._moment = self._clock()
+        said = f'"time":"{self._moment}","event":"end","id":"{id}","outcome":"{outcome}","ms":{seconds * 1000:.3f}'
+        if result is not None:
+            said = f'{said},"bytes":{len(result)}'
+        if not decisions and error is None and not self._values:
+            self._gathered.append(said)
+            return
         more: dict[str, Any] = {}
         if decisions:
             more["decisions"] = [self._clean.decision(one) for one in decisions]
         if error is not None:
             more["error"] = self._clean.text(error)[:LONGEST_TEXT]
-        if result is not None:
-            said = f'{said},"bytes":{len(result)}'
-            if self._values:
-                more["result"] = self._clean.result(result)
+        if result is not None and self._values:
+            more["result"] = self._clean.result(result)
         self._gathered.append(f"{said},{members(more)}" if more else said)
 
     def write(self) -> None:

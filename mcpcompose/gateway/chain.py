@@ -57,6 +57,15 @@ class Edge:
         return self.error is not None
 
 
+class Raised:
+    """What an interceptor raised, in the place of its answer."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 class Link:
     """
     One interceptor in the chain.
@@ -64,7 +73,8 @@ class Link:
     *problem* is the last thing that went wrong, *failures* how often something did; *problems* is told of changes.
     """
 
-    __slots__ = ("_closer", "_slots", "failures", "interceptor", "label", "last", "problem", "retired", "spec", "users")
+    __slots__ = ("_after", "_before", "_closer", "_slots", "failures", "interceptor", "label", "last", "problem",
+                 "retired", "spec", "users")  # fmt: skip
 
     def __init__(self, spec: Spec, label: str, interceptor: Interceptor) -> None:
         self.spec = spec
@@ -74,7 +84,10 @@ class Link:
         self.failures = 0
         self.last = 0.0
         self.users = 0
+        """Requests that go through it, counted by whoever sends them; of a retired one `freed` is told of each end."""
         self.retired = False
+        self._before = interceptor.before if spec.when != "after" else None
+        self._after = interceptor.after if spec.when != "before" else None
         self._slots = asyncio.Semaphore(spec.concurrency)
         self._closer: Callable[[Link], None] | None = None
 
@@ -83,11 +96,17 @@ class Link:
         """It could not be made."""
         return isinstance(self.interceptor, Broken)
 
-    def ask(self, exchange: Exchange, *, before: bool) -> Answer:
-        """What it says at once. Raises whatever it raises."""
-        if self.spec.when != "both" and (self.spec.when == "before") is not before:
+    def ask(self, exchange: Exchange, *, before: bool) -> Answer | Raised:
+        """What it says at once; whatever it raises is its failure, and never the gateway's."""
+        asked = self._before if before else self._after
+        if asked is None:
             return None
-        return self.interceptor.before(exchange) if before else self.interceptor.after(exchange)
+        try:
+            return asked(exchange)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                return Raised(error)
+            raise
 
     async def wait(self, answer: Awaitable[Decision | None]) -> Decision | None:
         """Its answer, within its time and with no more at once than it may have. Raises `TimeoutError` too."""
@@ -111,13 +130,8 @@ class Link:
         self.failures += 1
         return self.problem
 
-    def use(self) -> None:
-        """A request goes through it."""
-        self.users += 1
-
-    def release(self) -> None:
-        """A request is through."""
-        self.users -= 1
+    def freed(self) -> None:
+        """A request is through; it ends after the last one."""
         if self.retired and not self.users and self._closer is not None:
             self._closer(self)
 
@@ -184,4 +198,4 @@ def _made(spec: Spec, label: str, around: Around) -> Link:
         return link
 
 
-__all__ = ["Edge", "Link", "Links", "isawaitable"]
+__all__ = ["Edge", "Link", "Links", "Raised", "isawaitable"]

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from mcpcompose.auth.tokens import DEFAULT_PROFILE
-from mcpcompose.gateway.chain import Edge, Link, Links, isawaitable
+from mcpcompose.gateway.chain import Link, Links, Raised, isawaitable
 from mcpcompose.gateway.definitions import Definitions
 from mcpcompose.gateway.ledger import Ledger
 from mcpcompose.gateway.matching import CALL, Subject, fits, hears, might, names_method
 from mcpcompose.gateway.passage import Passage
 from mcpcompose.gateway.question import Question
 from mcpcompose.gateway.table import LISTS
-from mcpcompose.interceptors.base import TO_CLIENT, TO_SERVER, Answer, Around, Change, Exchange, InterceptorFailed, Warn
+from mcpcompose.interceptors.base import TO_CLIENT, TO_SERVER, Around, Change, Exchange, InterceptorFailed, Warn
 from mcpcompose.interceptors.sessions import GovernedSessions
 from mcpcompose.spec.project import Project
 from mcpcompose.upstream.base import ServerLists
@@ -173,9 +173,9 @@ class Governance:
             submit(call)
             return
         exchange = Exchange(
-            self._id(), method, server, name if isinstance(name, str) else None, exposed, params, origin.client,
-            profile, self.sessions.of(client), self._routing.tool(server, tool_name), TO_SERVER, origin.modern,
-            client is not None,
+            f"{self._run}-{next(self._numbers)}", method, server, name if isinstance(name, str) else None, exposed,
+            params, origin.client, profile, self.sessions.of(client), self._routing.tool(server, tool_name), TO_SERVER,
+            origin.modern, client is not None,
         )  # fmt: skip
         show = _nobody if deliver is not None else None
         Passage(self, chain, exchange, call, submit, deliver, show, ahead).begin()
@@ -290,11 +290,9 @@ class Governance:
         """Innermost first: it comes from the server. Who has to wait is not asked."""
         changed = False
         for link in reversed(chain):
-            answer: Answer = None
-            with Edge() as edge:
-                answer = link.ask(exchange, before=True)
-            if edge.error is not None:
-                link.failed(edge.error)
+            answer = link.ask(exchange, before=True)
+            if isinstance(answer, Raised):
+                link.failed(answer.error)
                 if link.spec.on_failure == "deny":
                     return None
             elif isawaitable(answer):

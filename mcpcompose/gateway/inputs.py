@@ -20,12 +20,14 @@ _MOST: Final = 64
 
 
 UNREADABLE: Final = failure(INTERNAL_ERROR, "the server asks for something that cannot be read")
-_SIGNS: Final = (b'"resultType"', b'"inputRequests"', b"\\u")
 
 
 def is_more(reply: Reply) -> bool:
     """Whether a modern server's result has to be read: it may ask for something, or be a task; escapes hide both."""
-    return reply.era is Era.MODERN and reply.result is not None and any(sign in reply.result for sign in _SIGNS)
+    raw = reply.result
+    if raw is None or reply.era is not Era.MODERN:
+        return False
+    return raw.find(b'"resultType"') >= 0 or raw.find(b'"inputRequests"') >= 0 or raw.find(b"\\u") >= 0
 
 
 class Said:

@@ -44,7 +44,10 @@ class Ledger:
         """A request begins; *then* is told when that is written. Whether it is: otherwise *then* is never told."""
         if not self.keeps or self.audit is None:
             return False
-        self._gather((exchange, exchange.params, None), then)
+        if not self._is_due:
+            self._due()
+        self._gathered.append((exchange, exchange.params, None))
+        self._waiting.append(then)
         return True
 
     def ended(  # noqa: PLR0917  the whole of an ending
@@ -61,7 +64,11 @@ class Ledger:
             if then is not None:
                 then(None)
             return
-        self._gather((exchange, None, (outcome, decisions, seconds, reply)), then)
+        if not self._is_due:
+            self._due()
+        self._gathered.append((exchange, None, (outcome, decisions, seconds, reply)))
+        if then is not None:
+            self._waiting.append(then)
 
     def write(self) -> None:
         """Write now; who waits is told in the next turn."""
@@ -79,14 +86,10 @@ class Ledger:
         if self.audit is not None:
             self.audit.close()
 
-    def _gather(self, entry: _Entry, then: Then | None) -> None:
-        if not self._is_due:
-            asyncio.get_running_loop().call_soon(self._turn)
-            self._is_due = True
-            after_batch(self._turn)
-        self._gathered.append(entry)
-        if then is not None:
-            self._waiting.append(then)
+    def _due(self) -> None:
+        asyncio.get_running_loop().call_soon(self._turn)
+        self._is_due = True
+        after_batch(self._turn)
 
     def _turn(self) -> None:
         if not self._is_due:  # what a server's output brought was written when all of it was read

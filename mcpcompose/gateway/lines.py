@@ -11,6 +11,7 @@ from mcpcompose.gateway.envelope import INVALID_REQUEST, Failure, answer_bytes
 from mcpcompose.spec.limits import exceeded, size
 from mcpcompose.spec.project import Gateway
 
+_LINE, _RETURN = b"\n\r"
 _BUFFERED: Final = 64 << 10
 """Bytes that a client may leave unread for as long as it likes, and that it has to read of more in the time it has."""
 
@@ -55,7 +56,7 @@ class Lines:
 
         Bytes that came with line breaks lose them: outside of strings they mean nothing, inside there are none.
         """
-        if b"\n" in line or b"\r" in line:
+        if _LINE in line or _RETURN in line:
             line = line.replace(b"\n", b" ").replace(b"\r", b" ")
         self._writer.write(line + b"\n")
         if self._writer.transport.get_write_buffer_size() <= _BUFFERED:

@@ -15,11 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpcompose.gateway.asking import OpenQuestion, said_yes
-from mcpcompose.gateway.chain import Edge, Link, isawaitable
+from mcpcompose.gateway.chain import Edge, Link, Raised, isawaitable
 from mcpcompose.gateway.inputs import UNREADABLE, Inputs, Said, is_more
 from mcpcompose.gateway.verdict import broken, is_same_way, refusal, written
 from mcpcompose.interceptors.base import (
-    Answer,
     AskPerson,
     Change,
     Decision,
@@ -91,7 +90,7 @@ class Passage:
         """Write it down, and ask the first interceptor. Never raises."""
         self.call.guard = self
         for link in self.chain:
-            link.use()
+            link.users += 1
         self.exchange.session.users += 1
         self._is_kept = self.governance.ledger.began(self.exchange, self._written)
         self._begun = not self._is_kept
@@ -110,21 +109,25 @@ class Passage:
             return
         self._begun = True
         if self._ready:
-            with Edge() as edge:
+            try:
                 self._dispatch()
-            if edge.error is not None:
-                self._finish(broken(edge.error))
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    raise
+                self._finish(broken(error))
 
     def _before(self, at: int) -> None:
         chain = self.chain
         while at < self._ahead:
             link = chain[at]
-            answer = self._answer(link, before=True)
+            answer = link.ask(self.exchange, before=True)
             if answer is not None:
-                if isawaitable(answer):
+                if isinstance(answer, Raised):
+                    answer = self._failed(link, answer.error)
+                elif isawaitable(answer):
                     self._wait(link, answer, partial(self._go_on_before, at))
                     return
-                if not self._decided_before(at, answer):
+                if answer is not None and not self._decided_before(at, answer):
                     return
             at += 1
         if self._begun:
@@ -171,7 +174,8 @@ class Passage:
     def take(self, reply: Reply) -> None:
         """The last word of the server, or ours in its place; the first one counts."""
         if self._after < 0:
-            self._stop()
+            if self._task is not None or self._asking is not None:
+                self._stop()
             if reply.error is not None and self._outcome == "ok":
                 self._outcome = "error"
             if reply.result is not None and (is_more(reply) or "task" in self.exchange.params):
@@ -217,12 +221,14 @@ class Passage:
         exchange.result, exchange.error = reply.result, reply.error
         while at >= 0:
             link = self.chain[at]
-            answer = self._answer(link, before=False)
+            answer = link.ask(exchange, before=False)
             if answer is not None:
-                if isawaitable(answer):
+                if isinstance(answer, Raised):
+                    answer = self._failed(link, answer.error)
+                elif isawaitable(answer):
                     self._wait(link, answer, partial(self._go_on_after, at, reply))
                     return
-                changed = self._decided_after(at, answer, reply)
+                changed = reply if answer is None else self._decided_after(at, answer, reply)
                 if changed is None:
                     return
                 reply = changed
@@ -263,7 +269,8 @@ class Passage:
     def _finish(self, reply: Reply) -> None:
         """Write it down and answer; what cannot be written down is not answered."""
         if not self._done:
-            self._stop()
+            if self._task is not None or self._asking is not None:
+                self._stop()
             self._done = True
             self._release()
             self._reply = reply
@@ -293,7 +300,9 @@ class Passage:
 
     def _release(self) -> None:
         for link in self.chain:
-            link.release()
+            link.users -= 1
+            if link.retired:
+                link.freed()
         self.governance.sessions.let_go(self.exchange.session)
 
     # --- waiting ----------------------------------------------------------------------------------------------------
@@ -354,13 +363,6 @@ class Passage:
         if self._asking is not None:
             asking, self._asking = self._asking, None
             asking.withdraw()
-
-    def _answer(self, link: Link, *, before: bool) -> Answer:
-        """What it says at once; what its failure means, if it fails."""
-        answer: Answer = None
-        with Edge() as edge:
-            answer = link.ask(self.exchange, before=before)
-        return answer if edge.error is None else self._failed(link, edge.error)
 
     # --- what is decided --------------------------------------------------------------------------------------------
 

@@ -182,6 +182,16 @@ RULES: Final = (
         r"secrets?|transcripts?|sensitive|it|them|everything)\b"
         rf"[^|]{{0,60}}\b(?:to|at|via|into|with)\b[^|]{{0,25}}{_WHERE}"
     )),
+    Rule("sends-elsewhere", "medium", "wants what passes by to be sent to somebody", (
+        r"\b(?:also|additionally|and always|must|should|has to|have to|needs? to)\b (?:\w+ )?(?:be )?"
+        r"(?:sends?|sent|forward(?:s|ed)?|post(?:s|ed)?|upload(?:s|ed)?|transmit(?:s|ted)?|mirror(?:s|ed)?|"
+        rf"submit(?:s|ted)?|routed?|relay(?:s|ed)?) [^|]{{0,60}}\b(?:to|at|via)\b[^|]{{0,60}}"
+        rf"(?:{_WHERE}|\bwallet\b|\bescrow\b)"
+    )),
+    Rule("overrides-instructions", "medium", "has something said otherwise than it is", (
+        r"\balways (?:be )?(?:return|report|show|count|marked|treated|rated|pass)(?:ed|s)? (?:as )?(?:\w+ ){0,2}"
+        r"(?:clean|safe|harmless|compliant|approved|low[- ]risk|no (?:issues|findings))\b"
+    )),
     Rule("sends-elsewhere", "high", "wants a hidden recipient", (
         r"\b(?:bcc|blind copy|blind carbon copy|carbon copy|cc|add|include|insert|set)\b[^|"
         rf"]{{0,40}}\b(?:recipients?|bcc|cc|to field|to the (?:bcc|cc|recipients?))\b[^|"
@@ -289,6 +299,7 @@ RAW: Final = (
         r"(?i)<\s*(?:important|critical|urgent|instructions?|mandatory|note_(?:to|for)_(?:the_)?(?:ai|llm|"
         r"assistant|model|agent)|assistant|ai|llm|model_instructions?|prompt|directive|warning|"
         r"priority)(?:[\s_-][a-z_ -]{0,20})?\s*>|"
+        r"(?:^|[\n.!?>\]]\s{0,8}|\[)(?:[A-Z]+ ){0,2}(?:SYSTEM|ADMIN|OVERRIDE|KERNEL|DEVELOPER)(?: [A-Z]+){0,2}\s?:|"
         r"(?i)<!--[^>]{0,200}\b(?:must|always|ignore|instruction|assistant|model|ai|llm|send|read|call|"
         r"do not|never|secret|user)\b|"
         r"(?i)!\[[^\]]{0,80}\]\(https?://[^)\s]{0,200}[?=&{$][^)\s]{0,200}\)|"
@@ -296,7 +307,7 @@ RAW: Final = (
         r"opacity\s*:\s*0|color\s*:\s*(?:white|#fff))"
     )),
     Rule("runs-commands", "high", "wants a command of a stranger to be run", (
-        r"(?i)\b(?:curl|wget)\b[^\n]{0,120}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|\bbase64\s+(?:-d|"
+        r"(?i)\b(?:curl|wget)\b[^\n]{0,120}\|\s*(?:sudo\s+)?(?:(?:ba|z|da)?sh|python3?|perl|ruby|node|php)\b|\bbase64\s+(?:-d|"
         r"--decode)[^\n]{0,30}\|\s*(?:ba)?sh|/dev/tcp/"
     )),
     Rule("out-of-sight", "medium", "has text far below or beside what a person sees", (

@@ -102,7 +102,10 @@ FEATURES: Final = {
         r"\b(?:malicious|unsafe|insecure|compromised|slow|broken|deprecated|unreliable|outdated|dangerous|"
         r"wrong|inaccurate)\b"
     ),
-    "others": r"\b(?:the others|other tools?|all others?|all other|any other|alternatives|competing|every other)\b",
+    "others": (
+        r"\b(?:the others|other (?:\w+ )?(?:tools?|implementations?|versions)|all others?|all other|any other|"
+        r"alternatives|competing|every other)\b"
+    ),
     "best": r"\b(?:superior|better|best|preferred|instead|rather|exclusively|only)\b|\bmore \w+ than\b",
     "destroy": (
         r"\b(?:rm -rf|delete|drop|wipe|erase|remove|destroy|format)\b[^|]{0,30}(?:~|/|\ball\b|\bevery\b|"

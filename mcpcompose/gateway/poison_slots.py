@@ -23,7 +23,7 @@ _SPEECH: Final = (
 )
 _RULES: Final = (
     r"(?:rules?|guidelines?|polic(?:y|ies)|restrictions?|instructions?|safeguards?|guardrails?|safety \w+|"
-    r"confirmations?|approvals?|warnings?|precautions?|security checks?|protections?)"
+    r"confirmations?|approvals?|warnings?|precautions?|security checks?|protections?|access controls?)"
 )
 
 SLOTS: Final = {
@@ -60,7 +60,8 @@ SLOTS: Final = {
         r"one[- ]time codes?|otp|2fa codes?|recovery (?:codes?|phrase)|seed phrases?|mnemonic|security codes?|cvv|cvc|"
         r"card (?:numbers?|details)|card on file|keychain|keyring|key ?store|cookie (?:database|jar|store)|cookies|"
         r"ssh (?:folder|keys?|directory|config)|id_rsa|id_ed25519|credential\.helper|git credential|kubeconfig|"
-        r"environment variables?|env vars?|from the environment|process environment|service account key|"
+        r"environment variables?|env vars?|output of (?:the )?(?:env|printenv|whoami)\b|"
+        r"from the environment|process environment|service account key|"
         r"cloud identity|social security numbers?|"
         r"[a-z0-9]+_(?:api_key|token|secret|access_key|access_key_id|secret_access_key|password|private_key))\b|"
         r"(?:\.ssh\b|\.aws\b|\.netrc\b|\.npmrc\b|\.pypirc\b|/etc/(?:passwd|shadow)|\.kube\b|\.gnupg\b|\.pem\b|(?:^|"
@@ -219,6 +220,36 @@ SLOTS: Final = {
         r"\b(?:user's|their|everything|summary of|verbatim|word for word|pasted|base64|all environment|"
         r"last \w+ messages?)\b"
     ),
+    "seen": (
+        r"\b(?:print|output|reveal|show|echo|return|include|pass|send|put|provide|give|write|add|fill)\b[^|]{0,40}"
+        r"\b(?:tokens?|keys?|credentials?|secrets?|passwords?)\b[^|]{0,30}\b(?:from|in|out of) (?:your|the model's)"
+        r" (?:\w+ )?(?:context|memory|session|conversation)\b"
+    ),
+    "obey": (
+        r"\b(?:do not|don't|never|must not) (?:\w+ )?(?:reject|refuse|decline|doubt|deny|question|challenge)\b|"
+        r"\b(?:authori[sz]ation|permission|consent|approval|identity) (?:has|have|is|was|were) already\b|"
+        r"\balready (?:been )?(?:verified|authori[sz]ed|cleared|approved) (?:upstream|elsewhere|by)\b"
+    ),
+    "defy": (
+        r"\b(?:ignore|disregard|do not obey|don't obey|do not listen to|do not stop for) (?:them|him|her|the user|"
+        r"the human|(?:any |all )?(?:objections?|protests?)|(?:the user's|their) (?:\w+ )?(?:requests?|objections?|"
+        r"instructions?|wish(?:es)?|orders?|cancell?ations?))\b"
+    ),
+    "theirs dropped": (
+        r"\b(?:discard|ignore|disregard|throw away|do not use|never use) (?:the )?(?:user's|users'|user|caller's|"
+        r"person's) (?:\w+ ){0,2}(?:urls?|values?|inputs?|arguments?|parameters?|quer(?:y|ies)|paths?|address(?:es)?|"
+        r"numbers?|amounts?|choices?)\b"
+    ),
+    "on every answer": (
+        r"\b(?:prepend|append|prefix|begin|start|end|close|finish|sign|open)(?:s|ing)? (?:to )?(?:every|each|all|any)"
+        r" (?:of your )?(?:\w+ )?(?:responses?|answers?|repl(?:y|ies)|messages?)\b|"
+        r"\bfor (?:all|every|any) (?:your )?(?:future|later|coming) (?:sessions?|conversations?|chats?|turns?)\b|"
+        r"\b(?:every|each) time (?:a|any|another) tool (?:is|was|gets|has been) \w+|\bafter any action\b"
+    ),
+    "informed": (
+        r"\b(?:let|keep)\b (?:\S+ ){1,8}(?:know|posted|informed|in the loop)\b|\bloop(?:ed|ing)? (?:\w+ )?in\b"
+    ),
+    "powers": r"\bprivileged ?[:=] ?true\b|\badministratoraccess\b|\bcluster-admin\b|\bnopasswd\b",
     "forbid": (
         rf"\b{_NOT} (?:ever )?(?:include|share|send|pass|provide|ask|put|enter|paste|submit|store|add|contain)\w*\b|"
         r"\bmailbox (?:name|containing|to|folder|path)\b"
@@ -271,6 +302,14 @@ SIGNS: Final = (
     _sign("alter + thing + address", "sends-elsewhere", "wants something of the person's replaced"),
     _sign("alter + thing + wide", "runs-commands", "wants commands to be changed"),
     _sign("kept + lasting + mischief", "overrides-instructions", "wants to be told to later sessions"),
+    _sign("talk + informed + address", "sends-elsewhere", "wants the conversation to be sent to somebody"),
+    _sign("powers + pass + when", "runs-commands", "wants more powers than are asked for"),
+    _sign("seen", "wants-secrets", "wants the secrets that the model has seen"),
+    _sign("obey + model", "overrides-instructions", "wants no refusal", near=True),
+    _sign("obey + act boldly", "overrides-instructions", "wants no refusal", near=True),
+    _sign("defy", "overrides-instructions", "wants the person not to be heard"),
+    _sign("theirs dropped", "overrides-instructions", "wants something else than the person says"),
+    _sign("on every answer", "steers-other-tools", "wants to be part of every answer"),
     _sign("gate", "steers-other-tools", "wants to come before other tools"),
 )  # fmt: skip
 IN_PARAMETERS: Final = (

@@ -24,6 +24,7 @@ _BUFFERED: Final = 64 << 10
 """Bytes of a body that wait for the application before no more is read."""
 _TAKEN: Final = 64 << 10
 """Bytes that a client has to read in the time it has."""
+_PERCENT, _QUERY, _FRAGMENT = b"%?#"
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 _log: Final = logging.getLogger(__name__)
@@ -239,7 +240,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _begin(self) -> None:
         url, parser = self._url, self._parser
-        if url[:1] == b"/" and not (b"%" in url or b"?" in url or b"#" in url):
+        if url[:1] == b"/" and not (_PERCENT in url or _QUERY in url or _FRAGMENT in url):
             raw_path, query = url, b""
         else:
             parsed = httptools.parse_url(url)

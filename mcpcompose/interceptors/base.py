@@ -8,7 +8,7 @@ when it has to wait for somebody; who answers at once costs the request no task.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -33,8 +33,7 @@ class InterceptorFailed(McpComposeError):  # noqa: N818  as the other errors of 
     """An interceptor was late, crashed, or answered what cannot be used; `on_failure` decides about the request."""
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(msgspec.Struct):
     """
     One request on its way through the chain, and later its result.
 
@@ -61,7 +60,7 @@ class Exchange:
     """Whether the client has a token of its own."""
     result: bytes | None = None
     error: bytes | None = None
-    own: dict[str, Any] = field(default_factory=dict)
+    own: dict[str, Any] = {}
     _value: Any = None
     _of: bytes | None = None
 

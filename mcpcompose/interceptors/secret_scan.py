@@ -32,6 +32,7 @@ _NOTIFICATION: Final = "notifications/"
 _NAMED: Final = 8
 """Findings that are named one by one."""
 _BREAKS: Final = re.compile(rb"\\[nrt]|\s")
+_encode: Final = msgspec.json.Encoder().encode
 _WAYS: Final = frozenset({"name", "uri", "ref", "taskId", "task"})
 """Members of the params that say where a request goes; nothing may change them."""
 _PROTOCOL: Final = frozenset(
@@ -52,7 +53,9 @@ class SecretScan:
 
     def before(self, exchange: Exchange) -> Answer:
         """Scan what the request brings."""
-        raw = msgspec.json.encode(exchange.params)
+        raw = _encode(exchange.params)
+        if self._scanner.is_quiet(raw):
+            return None
         if len(raw) <= AT_ONCE:
             return self._asked(raw, exchange)
         if exchange.method.startswith(_NOTIFICATION):
@@ -64,7 +67,7 @@ class SecretScan:
     def after(self, exchange: Exchange) -> Answer:
         """Scan what came back."""
         raw = exchange.result if exchange.result is not None else exchange.error
-        if raw is None:
+        if raw is None or self._scanner.is_quiet(raw):
             return None
         if len(raw) <= AT_ONCE:
             return self._answered(raw, exchange)
@@ -113,7 +116,7 @@ class SecretScan:
         return Change(error=clean, rule=hidden.rules(), note=hidden.note())
 
     def _look(self, raw: bytes, exchange: Exchange, prefix: str) -> _Hidden | None:
-        found = self._scanner.scan(raw)
+        found = self._scanner.look(raw)
         if not found:
             return None
         hidden = _Hidden(raw, found, self._excepted, exchange.server, prefix)

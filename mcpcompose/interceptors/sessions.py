@@ -135,7 +135,7 @@ class GovernedSessions:
         """The session of *client*; None for one without a token of its own."""
         now, name = self._clock(), client if client is not None else SHARED
         session = self._by_client.get(name)
-        if session is None or self._is_over(session, now):
+        if session is None or (not session.users and self._is_over(session, now)):
             session = self._by_client[name] = self._new(name, now)
         session.last = max(session.last, now)
         if (session.labels or session.pins) and now - self._saved > min(_SAVE_EVERY, self.idle / 4):

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 REAL = json.loads((HERE / "tool_definitions.json").read_text())
 HONEST = json.loads((HERE / "honest.json").read_text())["tools"]
 CORPUS = json.loads((HERE / "poisoned.json").read_text())
-POISONED = [one for group in ("development", "second", "third", "fourth", "fifth") for one in CORPUS[group]]
+POISONED = [one for group in ("development", "second", "third", "fourth", "fifth", "sixth") for one in CORPUS[group]]
 
 
 def tagged(text: str) -> str:
@@ -40,6 +40,11 @@ def test_nine_of_ten_poisoned_definitions_are_found() -> None:
 
     assert len(POISONED) >= 50
     assert len(missed) <= 0.1 * len(POISONED), missed
+
+
+@pytest.mark.parametrize("case", CORPUS["sixth"], ids=lambda case: case["tool"]["name"])
+def test_what_was_missed_of_the_published_ones_is_found(case: dict[str, Any]) -> None:
+    assert is_flagged(case["tool"]), found(case["tool"])
 
 
 def test_hard_honest_definitions_are_left_alone() -> None:

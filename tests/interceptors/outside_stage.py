@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from mcpcompose.gateway.chain import Link
+from mcpcompose.gateway.chain import Link, Raised
 from mcpcompose.interceptors.base import Around, Decision, Exchange, Interceptor
 from mcpcompose.interceptors.pinned_files import contents, words_of
 from mcpcompose.interceptors.registry import make
@@ -72,6 +72,8 @@ async def asked(one: Interceptor, what: Exchange, phase: str = "before", limit: 
     """What *one* decides about *what*, waited for as the pipeline does."""
     link = Link(Spec.model_validate({"use": "annotate", "timeout": limit}), "x", one)
     answer = link.ask(what, before=phase == "before")
+    if isinstance(answer, Raised):
+        raise answer.error
     return await link.wait(answer) if asyncio.iscoroutine(answer) else answer  # type: ignore[return-value]
 
 

@@ -168,7 +168,7 @@ def without_breaks(data: bytes) -> Mapped | None:
 
 def has_run(text: bytes) -> bool:
     """Whether `Decoded` has anything to look at: a quarter of what asking its pattern costs."""
-    return _SHORTEST_RUN in text.translate(_AS_RUN) and len(text.translate(None, _DIGITS)) != len(text)
+    return text.translate(_AS_RUN).find(_SHORTEST_RUN) >= 0 and len(text.translate(None, _DIGITS)) != len(text)
 
 
 class Decoded:

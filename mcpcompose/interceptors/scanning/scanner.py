@@ -42,6 +42,8 @@ _MANY: Final = 64
 _HIDING: Final = re.compile(rb"\\(?:/|u00[0-7])")
 """Escapes that no writer of JSON has to use for what tokens are made of."""
 _PERCENT: Final = re.compile(rb"%[0-9a-fA-F]{2}")
+_BACKSLASH, _SIGN, _LINE = b"\\%\n"
+"""Numbers: looking for a byte that is given as `bytes` takes six times as long."""
 _NONE: Final[Mapping[Rule, list[Span]]] = {}
 
 
@@ -79,16 +81,32 @@ class Scanner:
 
     def __init__(self, *, entropy: bool = True, known: Known | None = None) -> None:
         self._index = _index(entropy)
+        self._find = self._index.find
         self._known = known
 
     def scan(self, raw: bytes) -> list[Finding]:
         """What *raw*, JSON or other text, holds; in order, none over another."""
+        return [] if self.is_quiet(raw) else self.look(raw)
+
+    def is_quiet(self, raw: bytes) -> bool:
+        """Whether no step has anything to look at, of a small text in the fewest calls that can tell."""
         size = len(raw)
-        if size < _SHORTEST or (size <= _SMALL and self._is_quiet(raw)):
-            return []
+        if size > _SMALL:
+            return False
+        return size < _SHORTEST or not (
+            _BACKSLASH in raw
+            or _SIGN in raw
+            or _LINE in raw
+            or self._find(raw.lower())
+            or has_run(raw)
+            or (self._known is not None and self._known.spans(raw))
+        )
+
+    def look(self, raw: bytes) -> list[Finding]:
+        """`scan` of what is not quiet."""
         found = self._known_in(raw)
         text, back = raw, None
-        if b"\\" in raw:
+        if _BACKSLASH in raw:
             if _HIDING.search(raw):
                 back = without_escapes(raw)
                 text = back.data
@@ -101,17 +119,6 @@ class Scanner:
             found += [_back(one, back) for one in plain]
         return _apart(found) if len(found) > 1 else found
 
-    def _is_quiet(self, raw: bytes) -> bool:
-        """Whether no step has anything to look at, of a small text in the fewest calls that can tell."""
-        return not (
-            b"\\" in raw
-            or b"%" in raw
-            or b"\n" in raw
-            or self._index.names(raw)
-            or has_run(raw)
-            or (self._known is not None and self._known.spans(raw))
-        )
-
     def _encoded(self, text: bytes, plain: list[Finding]) -> list[Finding]:
         """Each step is only taken where something in *text* asks for it: most texts are small and ask for none."""
         found: list[Finding] = []
@@ -120,9 +127,9 @@ class Scanner:
             for one in [*self._rules(decoded.data, strong=True), *self._known_in(decoded.data)]:
                 span, form, lead, size = decoded.span(one.start, one.end)
                 found.append(Finding(one.rule, *span, one.text, form, lead, size))
-        if b"%" in text and _PERCENT.search(text):
+        if _SIGN in text and _PERCENT.search(text):
             found += self._changed(without_percent(text), "percent", taken, strong=False)
-        if b"\n" in text and (joined := without_breaks(text)) is not None:
+        if _LINE in text and (joined := without_breaks(text)) is not None:
             found += self._changed(joined, "lines", taken, strong=True)
         return found
 
@@ -173,12 +180,9 @@ class Index:
                 said.setdefault(word.lower(), {}).setdefault(word, []).append(rule)
             for word in rule.keywords:
                 said.setdefault(word, {}).setdefault(None, []).append(rule)
-        self._find = BytesAhoCorasick(list(said), implementation=Implementation.DFA).find_matches_as_indexes
+        self.find = BytesAhoCorasick(list(said), implementation=Implementation.DFA).find_matches_as_indexes
+        """Where keywords are, in a text in small letters."""
         self._meant = [tuple((exact, tuple(rules)) for exact, rules in meanings.items()) for meanings in said.values()]
-
-    def names(self, data: bytes) -> bool:
-        """Whether *data* has a keyword."""
-        return bool(self._find(data.lower()))
 
     def candidates(self, data: bytes) -> Mapping[Rule, list[Span]]:
         """
@@ -197,7 +201,7 @@ class Index:
 
     def _places(self, data: bytes) -> list[_Places]:
         """Where the keywords are, by the rules they belong to."""
-        matches = self._find(data.lower(), overlapping=True)
+        matches = self.find(data.lower(), overlapping=True)
         if not matches:
             return []
         firm: dict[tuple[Rule, ...], list[Span]] = {}
