@@ -109,12 +109,10 @@ class Passage:
             return
         self._begun = True
         if self._ready:
-            try:
+            with Edge() as edge:
                 self._dispatch()
-            except BaseException as error:
-                if not isinstance(error, Exception):
-                    raise
-                self._finish(broken(error))
+            if edge.error is not None:
+                self._finish(broken(edge.error))
 
     def _before(self, at: int) -> None:
         chain = self.chain
