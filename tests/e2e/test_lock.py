@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.docker
 _SMALL = """\
 FROM {base} AS base
 RUN mkdir /out && cp --parents -L /usr/bin/python3 $(ldd /usr/bin/python3 | grep -o '/[^ ]*') /out \\
- && cp -a --parents /usr/lib/python3.11 /out && rm -rf /out/usr/lib/python3.11/test && echo {mark} > /out/mark
+ && cp -a --parents /usr/lib/python3.11 /out && rm -rf /out/usr/lib/python3.11/test
+RUN echo {mark} > /out/mark
 FROM scratch
 COPY --from=base /out /
 """
@@ -33,26 +35,46 @@ COPY --from=base /out /
 
 @dataclass
 class Moving:
-    """A tag in a registry that is given to one image after the other."""
+    """A tag in a registry that is given to one image after the other; no two tests have an image in common."""
 
     reference: str
-    folder: Path
-    made: list[str]
+    made: list[str] = field(default_factory=list)
+    images: dict[str, str] = field(default_factory=dict)
 
     def give_to(self, mark: str) -> str:
         """Push a small image with Python in it under the tag, and forget it here. Returns its digest."""
-        run("build", "-t", self.reference, "-", given=_SMALL.format(base=BASE_IMAGE, mark=mark))
+        run("build", "-t", self.reference, "-", given=_SMALL.format(base=BASE_IMAGE, mark=f"{mark}-{uuid.uuid4()}"))
+        image = run("inspect", "--format", "{{.Id}}", self.reference).strip()
         said = run("push", self.reference)
         digest = next(word for word in said.split() if word.startswith("sha256:"))
         self.made.append(f"{self.reference.rpartition(':')[0]}@{digest}")
+        self.images[digest] = image
         run("rmi", self.reference)
+        assert not is_here(image)
         return digest
 
-    def forget(self, digest: str) -> None:
-        """Remove a manifest from the registry, as a clean-up there does."""
+    def lose(self, digest: str) -> None:
+        """Remove an image from the registry with all it is made of, as a clean-up there does, and from this engine."""
         host, _, name = self.reference.rpartition(":")[0].partition("/")
-        answer = httpx2.delete(f"http://{host}/v2/{name}/manifests/{digest}")
-        assert answer.status_code == 202, answer.text
+        there = f"http://{host}/v2/{name}"
+        kinds = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+        manifest = httpx2.get(f"{there}/manifests/{digest}", headers=kinds).json()
+        blobs = [one["digest"] for one in (manifest["config"], *manifest["layers"])]
+        for one in (f"manifests/{digest}", *(f"blobs/{blob}" for blob in blobs)):
+            answer = httpx2.delete(f"{there}/{one}")
+            assert answer.status_code == 202, answer.text
+        run("rmi", "-f", self.images[digest])
+        assert not is_here(self.images[digest])
+
+    def clean(self) -> None:
+        """Remove from this engine whatever name the images have by now."""
+        for image in self.images.values():
+            subprocess.run(["docker", "rmi", "-f", image], capture_output=True, check=False)
+
+
+def is_here(image: str) -> bool:
+    """Whether this engine has an image."""
+    return subprocess.run(["docker", "inspect", image], capture_output=True, check=False).returncode == 0
 
 
 def run(*arguments: str, given: str | None = None) -> str:
@@ -64,10 +86,9 @@ def run(*arguments: str, given: str | None = None) -> str:
 @pytest.fixture
 def moving(tmp_path: Path) -> Iterator[Moving]:
     with registry(tmp_path / "registry") as running:
-        found = Moving(f"{running.host}/acme/server:1", tmp_path, [])
+        found = Moving(f"{running.host}/acme/server:1")
         yield found
-        for image in found.made:
-            subprocess.run(["docker", "rmi", "-f", image], capture_output=True, check=False)
+        found.clean()
 
 
 OFFERS: dict[str, Any] = {
@@ -127,7 +148,7 @@ def tools(workspace: Workspace) -> list[str]:
 
 
 async def test_two_machines_with_one_commit_run_the_same_images_and_list_the_same_tools_byte_for_byte(
-    workspace: Workspace, containers: Containers, moving: Moving
+    moving: Moving, workspace: Workspace, containers: Containers
 ) -> None:
     digest = moving.give_to("first")
     offers(workspace)
@@ -158,7 +179,7 @@ async def test_two_machines_with_one_commit_run_the_same_images_and_list_the_sam
 
 
 def test_an_image_that_changed_behind_its_tag_does_not_run_and_is_named_with_the_command_that_accepts_it(
-    workspace: Workspace, containers: Containers, moving: Moving
+    moving: Moving, workspace: Workspace, containers: Containers
 ) -> None:
     first = moving.give_to("first")
     offers(workspace)
@@ -174,8 +195,7 @@ def test_an_image_that_changed_behind_its_tag_does_not_run_and_is_named_with_the
     assert "`mcp-compose lock --accept a`" in live.stderr
 
     workspace.run("down")
-    moving.forget(first)
-    run("rmi", "-f", moving.made[0])
+    moving.lose(first)
     failed = workspace.up("--locked", code=1)
     assert "server `a` does not serve: the locked image cannot be had" in failed.stderr
     assert "`mcp-compose lock --accept a`" in failed.stderr
