@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 from mcpcompose.gateway.table import Template
@@ -40,9 +41,15 @@ def is_offered(kept: ServerLists, method: str, params: Mapping[str, Any]) -> boo
     if any(one.get("uri") == name for one in kept.resources):
         return True
     open_ones = (uri for one in kept.templates if isinstance(uri := one.get("uriTemplate"), str))
-    if any(name == uri or Template.of("", uri).matches(name) for uri in open_ones):
+    if any(name == uri or _template(uri).matches(name) for uri in open_ones):
         return True
-    return not any(name == uri or Template.of("", uri).matches(name) for uri in kept.closed)
+    return not any(name == uri or _template(uri).matches(name) for uri in kept.closed)
+
+
+@lru_cache(maxsize=2048)
+def _template(uri: str) -> Template:
+    """Taken apart once, not in every call: a server may have a thousand."""
+    return Template.of("", uri)
 
 
 def _subject(method: str, params: Mapping[str, Any]) -> tuple[str, Any]:

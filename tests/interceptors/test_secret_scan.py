@@ -333,3 +333,51 @@ def test_every_rule_compiles_has_one_group_and_words_to_be_found_by() -> None:
 )
 def test_a_token_that_says_itself_whose_it_is_is_not_called_after_the_name_before_it(text: str, rule: str) -> None:
     assert [one.rule for one in Scanner().scan(text.encode())] == [rule]
+
+
+_SHOWN = (
+    "TWILIO_ACCOUNT_SID=AC637db41e6e9c7cc7697a42dd954838ae",
+    '{"sid": "AC637db41e6e9c7cc7697a42dd954838ae", "uri": "/Accounts/AC637db41e6e9c7cc7697a42dd954838ae/Calls"}',
+    "posthog.init('phc_SRBpnYoLx5lWRll4an1Hh4WRXzk3iJ7Q3OJX0Cx4ROz')",
+    "POSTHOG_API_KEY=phc_SRBpnYoLx5lWRll4an1Hh4WRXzk3iJ7Q3OJX0Cx4ROz",
+    "NEXT_PUBLIC_STRIPE_KEY=pk_live_51nySGfcgCwBASDBXOeDormkxTR6URt3aLYK1XhlDvAz6vh3chKacfhbGjpsE5HPT7TaijgseCUtkzz",
+    "stripe_key: 'pk_test_51nySGfcgCwBASDBXOeDormkxTR6URt3aLYK1XhlDvAz6vh3chKacfhbGjpsE5HPT7TaijgseCUtkzz'",
+    "SUPABASE_KEY=sb_publishable_nySGfcgCwBASDBXOeDorm2_kxTR6URt",
+    "CLERK_KEY=pk_test_Y2xlcmsuZXhhbXBsZS5jb20kMTIzNDU2Nzg5MA",
+)
+
+
+@pytest.mark.parametrize("text", _SHOWN)
+def test_identifiers_that_vendors_show_in_the_open_are_left_alone(text: str) -> None:
+    assert Scanner().scan(text.encode()) == []
+    assert Scanner().scan(json.dumps({"content": [{"type": "text", "text": text}]}).encode()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "curl -H 'Authorization: Bearer my-secret-token' https://api.invoice.example/v1/session",
+        "Authorization: Bearer some_access_token",
+        'export DATABASE_PASSWORD="12345-abcde"',
+        'password: "abcdef123456"',
+        "Authorization: AWS4-HMAC-SHA256",
+        "STS.AssumeRoleWithWebIdentity",
+        "set_key(key=base64.b16encode(value))",
+        "https://user:MyPassword@mail.example.org",
+    ],
+)
+def test_words_and_rows_that_stand_for_a_secret_are_left_alone(text: str) -> None:
+    assert Scanner().scan(text.encode()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("Authorization: j9zsYvxBtryTJehSkX7YM", "j9zsYvxBtryTJehSkX7YM"),
+        ("headers={'Authorization': '3HZe97EBjqnRhLWqQfrrEh'}", "3HZe97EBjqnRhLWqQfrrEh"),
+        ("https://deploy:qATpWzLQowKXYx@artifacts.acme.internal/repo", "qATpWzLQowKXYx"),
+        ("smtps://mailer%40acme.io:KmUYoUNzFPFC9j@smtp.acme.io:465", "KmUYoUNzFPFC9j"),
+    ],
+)
+def test_a_token_without_a_scheme_and_a_password_that_is_a_jumble_of_letters_are_found(text: str, secret: str) -> None:
+    assert [one.text.decode() for one in Scanner().scan(text.encode())] == [secret]

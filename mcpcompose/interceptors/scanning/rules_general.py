@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from mcpcompose.interceptors.scanning.randomness import is_common_word, looks_like_password, looks_random
+from mcpcompose.interceptors.scanning.randomness import (
+    is_common_word,
+    looks_like_password,
+    looks_made,
+    looks_random,
+    says_what_it_is,
+)
 from mcpcompose.interceptors.scanning.rule import Rule
 
 _LONG: Final = 25_000
@@ -40,7 +46,9 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("url-password", rf"(?i:\b(?:{_PLACES}){_LOGIN}", ("://",), strong=False, before=20, reach=340, check=looks_like_password),
     Rule("authorization-header",
          r"""(?i:authorization[\\"']{0,4}\]?\s{0,3}[:=,]\s{0,3}[\\"'`]{0,4}(?:bearer|token|basic|apikey|key)\s{1,3})([\w\-.~+/=]{12,})""",
-         ("authorization",), entropy=3.2, strong=False, reach=1100),
+         ("authorization",), entropy=3.2, strong=False, reach=1100, check=lambda found: not says_what_it_is(found)),
+    Rule("authorization-header", r"""(?i:authorization[\\"']{0,4}\]?\s{0,3}[:=]\s{0,3}[\\"'`]{0,4})([\w\-+/=]{18,})(?:[\\"'`,}\s]|\z)""",
+         ("authorization",), entropy=3.4, strong=False, reach=1100, check=looks_made),
     Rule("bearer-token", r"(?i:\bbearer\s{1,3})([\w\-.~+/]{20,}=*)", ("bearer ",), entropy=3.4, strong=False, reach=1100,
          check=looks_random),
     Rule("curl-user", r"""\bcurl\b[^\n|;]{0,}?\s(?:-u|--user)[ =]{1,2}[\\"']{0,4}[\w.\-@]{0,60}:([^\s"'`$<{\\]{6,100})""", ("curl",),
@@ -54,7 +62,7 @@ RULES: Final[tuple[Rule, ...]] = (
          entropy=2.5, strong=False, check=looks_like_password),
     Rule("password-assignment", rf"""(?i:pass(?:word|wd|phrase|code)?|pwd){_ASSIGN}["'`]{{1,2}}([^\s"'`<>{{}}$\\]{{8,100}})[\\"'`]""",
          ("pass", "pwd"), entropy=2.8, strong=False, before=2, check=looks_like_password),
-    Rule("secret-assignment", rf"""(?i:{_NAME})[\w.\-]{{0,20}}{_ASSIGN}["'`]{{0,2}}({_VALUE}{{10,200}})(?:[^\w\-.~+/=@!#%^*]|\z)""",
+    Rule("secret-assignment", rf"""(?i:{_NAME})[\w.\-]{{0,20}}{_ASSIGN}["'`]{{0,2}}({_VALUE}{{10,200}})(?:[^\w\-.~+/=@!#%^*(]|\z)""",
          ("key", "token", "secret", "cred", "pass", "pwd"), entropy=3.3, strong=False, before=24, reach=270, check=looks_random),
 )  # fmt: skip
 GUESSING: Final = frozenset({"secret-assignment", "password-assignment", "command-line-secret", "bearer-token"})

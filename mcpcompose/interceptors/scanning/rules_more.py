@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mcpcompose.interceptors.scanning.randomness import looks_made
 from mcpcompose.interceptors.scanning.rule import Rule, beside, token
 
 _WORD: Final = r"(?:[^\w\-]|\z)"
@@ -12,7 +13,7 @@ _UUID: Final = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 RULES: Final[tuple[Rule, ...]] = (
     token("aikido-token", r"AIK_(?:CI|SECRET|CLIENT|API|RUNTIME|PAT)_[A-Za-z0-9_]{20,80}", "aik_"),
     beside("aiven-token", r"aiven", r"[A-Za-z0-9+/=]{300,500}|[A-Za-z0-9+/=]{64,200}"),
-    token("alibaba-sts-key", r"STS\.[A-Za-z0-9]{10,30}", "sts.", entropy=3),
+    Rule("alibaba-sts-key", r"\b(STS\.[A-Za-z0-9]{10,30})\b", prefixes=("STS.",), entropy=3, before=2, check=looks_made),
     Rule("asaas-token", r"(\$aact_(?:prod_|hmlg_)?[A-Za-z0-9:_\-=]{20,250})", ("$aact_",), entropy=3, reach=260),
     token("bitbucket-data-center-token", r"BBDC-[A-Za-z0-9+/@_\-]{30,60}", "bbdc-", end=""),
     token("buildkite-token", r"bka[rj]_[A-Za-z0-9]{40,80}", "bkar_", "bkaj_"),
@@ -41,7 +42,6 @@ RULES: Final[tuple[Rule, ...]] = (
     token("notify-key", rf"gcntfy-[\w\-]{{1,60}}-{_UUID}-{_UUID}", "gcntfy-"),
     token("govuk-notify-key", rf"[a-z0-9_]{{2,40}}-{_UUID}-{_UUID}", "notify"),
     token("minimax-key", r"sk-(?:api|cp)-[\w\-]{60,140}", "sk-api-", "sk-cp-", end=""),
-    token("posthog-project-key", r"phc_[A-Za-z0-9]{40,50}", "phc_", entropy=3.5),
     token("onfido-token", r"api_(?:live|sandbox)(?:_[a-z]{2})?\.[\w\-]{11}\.[\w\-]{32}|api_(?:live|sandbox)(?:_[a-z]{2})?\.[\w\-]{22,44}",
           "api_live", "api_sandbox", entropy=3.5, end=_WORD),
     token("supabase-key", r"sbp_[a-z0-9]{40}", "sbp_"),
