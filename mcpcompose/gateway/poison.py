@@ -7,6 +7,7 @@ that are common in honest definitions are `low`, those that hardly ever are `hig
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _RANK: Final[Mapping[Level, int]] = {"low": 0, "medium": 1, "high": 2}
 _CHANGES_THINGS: Final = ("delete", "remove", "drop", "destroy", "write", "create", "update", "send", "execute", "kill")
 _SUPPORTING: Final = frozenset({"pretext", "orders-the-model"})
 _GRAVE: Final = frozenset({"sensitive-file", "wants-secrets", "wants-conversation", "smuggling-parameter"})
+_INSIDE: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+"""Where a word begins in `camelCase`."""
 _WORDS: Final = 3
 """Spaces in the name of a required parameter that make it a sentence."""
 _TOGETHER: Final = 3
@@ -158,7 +161,7 @@ def _said(read: Sequence[Piece]) -> Iterator[tuple[str, Level, str, str]]:
             yield code, level, place, reason
     for piece in read:
         if piece.is_name:
-            words = piece.text.replace("-", "_").casefold().encode("latin-1", "replace")
+            words = _INSIDE.sub("_", piece.text.replace("-", "_")).casefold().encode("latin-1", "replace")
             for named, _ in found(words[:200], "names"):
                 yield named.code, named.level, piece.place, named.reason
 

@@ -17,18 +17,20 @@ from typing import Any, Final
 from mcpcompose.upstream.base import Level
 
 _HIDE: Final = (
-    r"\b(?:sin|no|nunca|sem|nao|senza|non|mai|sans|ne|jamais|ohne|nicht|nie|niemals|kein\w*)\b[^.|"
+    r"\b(?:sin|no|nunca|sem|nao|senza|non|mai|sans|ne|jamais|inutile|innecesario|ohne|nicht|nie|niemals|kein\w*)\b[^.|"
     r"!?]{0,50}\b(?:decir\w*|digas|"
-    r"diga|mencion\w*|inform\w*|avis\w+|revel\w+|contar\w*|dizer|conte|dire|dites|menzion\w*|rivel\w*|avvert\w*|"
+    r"diga|coment(?:es|e|ar|arlo|ez|er)|mencion\w*|inform\w*|avis\w+|revel\w+|contar\w*|dizer|conte|dire|dites|menzion\w*|rivel\w*|avvert\w*|"
     r"mentionn\w*|signal\w+|parler|erwahn\w*|sag(?:e|en|t)|mitteil\w*|informier\w*|verrat\w*|benachrichtig\w*|"
     r"bescheid)\b"
-    r"[^.|!?]{0,30}|\b(?:nutzer\w*|benutzer\w*|anwender\w*)\b[^.|!?]{0,40}\b(?:nichts?|nie|kein\w*)\b[^.|"
+    r"[^.|!?]{0,30}|\b(?:erwahne|sage?|verrate|informiere|zeige?|teile)\b[^.|!?]{0,40}\bnicht\b|\b(?:nutzer\w*|benutzer\w*|anwender\w*)\b[^.|!?]{0,40}\b(?:nichts?|nie|kein\w*)\b[^.|"
     r"!?]{0,40}\b(?:sag\w+|"
     r"erwahn\w*|erfahr\w*|mitteil\w*|wissen|merken|verrat\w*)|"
     r"(?:^|[\s,;:(|])не (?:говори|сообща|упомина|рассказыва|показыва|раскрыва)\w*|"
     r"[\s,]тайно[\s,]|[\s,]скрой|"
     r"(?:不要|不得|别|勿|无需|不必|不用|切勿|不能)[^。|]{0,8}(?:告诉|告知|提及|提醒|透露|通知|说明|让用户)|"
     r"(?:不要|不得|別|勿|無需|切勿)[^。|]{0,8}(?:告訴|告知|提及|透露|通知)|"
+    r"(?:不要|不得|别|勿|无需|不必|不用)[^。|]{0,4}用户[^。|]{0,8}(?:解释|说明|提起|展示|显示)|"
+    r"\b(?:bahsetme|soyleme|bildirme|haber verme|gosterme)\w*|"
     r"(?:ユーザー|利用者)[^。|]{0,25}(?:伝えない|知らせない|言わない|言及しない|教えない|伝えず|知らせず|見せない|気づかれ)|"
     r"(?:言及|報告|通知)(?:しないで|せず|しない)|"
     r"사용자[^.|]{0,25}(?:알리지|말하지|언급하지|보이지|모르게|알려주지)|"
@@ -36,7 +38,7 @@ _HIDE: Final = (
 )
 _PERSON: Final = (
     r"\b(?:usuari[oa]s?|utilisateur\w*|utilizador\w*|utent[ei]\w*|nutzer\w*|benutzer\w*|anwender\w*|cliente|persona)\b|"
-    r"пользовател|用户|用戶|使用者|ユーザー|利用者|사용자|المستخدم|言及|報告|通知|告知|提及"
+    r"\bkullan[iı]c[iı]\w*|пользовател|用户|用戶|使用者|ユーザー|利用者|사용자|المستخدم|言及|報告|通知|告知|提及"
 )
 _DROP: Final = (
     r"\b(?:ignor(?:a|e|ez|er|ar|iere\w*|ieren)|olvida|desconsider\w+|oubli\w+|vergiss|missacht\w+|dimentica|"
@@ -78,13 +80,28 @@ _PLACE: Final = (
     r"feld|campo|champ)\b|параметр|参数|參數|字段|"
     r"パラメータ|引数|매개변수|필드|المعلمة|الحقل|الى|إلى"
 )
+_TOOLS: Final = (
+    r"\b(?:herramientas?|outils?|ferramentas?|strument[io]|werkzeuge?n?|araclar\w*)\b|"
+    r"инструмент|工具|ツール|도구|أدوات|أداة"
+)
+_OTHERS: Final = (
+    r"\b(?:otr[oa]s?|autres?|outr[oa]s?|altr[eio]|ander(?:e|en|es|er)|concorrent\w*|concurrent\w*|competidor\w*|"
+    r"cualquier|qualquer|qualsiasi|diger)\b|друг(?:ие|их|им|ого)|其他|其它|任何|他の|ほかの|다른|أخرى"
+)
+_BEFORE: Final = (
+    r"\b(?:antes de|avant (?:de|d'|tout)|bevor|vor (?:jede|dem|allen)\w*|prima di|once)\b|перед|прежде|"
+    r"之前|必须先|前に|전에|قبل"
+)
 _PARTS: Final = {
+    "tools": _TOOLS, "others": _OTHERS, "before": _BEFORE,
     "hide": _HIDE, "person": _PERSON, "drop": _DROP, "rules": _RULES,
     "take": _TAKE, "secret": _KEYS, "talk": _TALK, "place": _PLACE,
 }  # fmt: skip
 _SIGNS: Final[tuple[tuple[frozenset[str], str, Level, str], ...]] = (
     (frozenset({"hide", "person"}), "secrecy", "medium", "wants to be kept from the person"),
     (frozenset({"drop", "rules"}), "overrides-instructions", "medium", "wants other instructions to be ignored"),
+    (frozenset({"drop", "tools", "others"}), "claims-preference", "medium", "wants other tools to be ignored"),
+    (frozenset({"before", "tools", "others"}), "steers-other-tools", "medium", "wants to come before other tools"),
     (frozenset({"take", "secret"}), "wants-secrets", "low", "speaks of taking secrets"),
     (frozenset({"take", "secret", "place"}), "wants-secrets", "medium", "wants secrets to be passed on"),
     (frozenset({"take", "talk", "place"}), "wants-conversation", "medium", "wants the conversation to be passed on"),

@@ -299,7 +299,9 @@ RAW: Final = (
         r"(?i)<\s*(?:important|critical|urgent|instructions?|mandatory|note_(?:to|for)_(?:the_)?(?:ai|llm|"
         r"assistant|model|agent)|assistant|ai|llm|model_instructions?|prompt|directive|warning|"
         r"priority)(?:[\s_-][a-z_ -]{0,20})?\s*>|"
-        r"(?:^|[\n.!?>\]]\s{0,8}|\[)(?:[A-Z]+ ){0,2}(?:SYSTEM|ADMIN|OVERRIDE|KERNEL|DEVELOPER)(?: [A-Z]+){0,2}\s?:|"
+        r"(?:^|[\n.!?>\]|]\s{0,8}|\[)(?:[A-Z]+ ){0,2}(?:SYSTEM|ADMIN|OVERRIDE|KERNEL|DEVELOPER)(?: [A-Z]+){0,2}\s?:|"
+        r"(?i)\"role\"\s*:\s*\"(?:system|developer)\"[^}]{0,80}\b"
+        r"(?:forget|ignore|approve|override|disregard|you are now)\b|"
         r"(?i)<!--[^>]{0,200}\b(?:must|always|ignore|instruction|assistant|model|ai|llm|send|read|call|"
         r"do not|never|secret|user)\b|"
         r"(?i)!\[[^\]]{0,80}\]\(https?://[^)\s]{0,200}[?=&{$][^)\s]{0,200}\)|"
@@ -317,14 +319,16 @@ RAW: Final = (
 """Over the text as it is."""
 NAMES: Final = (
     Rule("smuggling-parameter", "high", "a parameter that says to take what is not its business", (
-        r"^(?:content|contents|data|text|value|output)_?(?:from|of)_?(?:read|reading|file|env|ssh|etc|"
-        r"conversation|chat|prompt|previous).*|.*(?:ssh_?key|id_rsa|etc_?passwd|exfil\w*|stolen|"
+        r"^(?:content|contents|data|text|value|output)_?(?:from|of)_?(?:read|reading|file|env|ssh|etc|dot_?env|"
+        r"conversation|chat|prompt|previous).*|.*(?:secret|token|password|credentials?|keys?)_(?:read_|taken_)?from_.*|"
+        r".*(?:conversation|chat)_history_(?:including|with|and)_.*|.*(?:ssh_?key|id_rsa|etc_?passwd|exfil\w*|stolen|"
         r"harvest\w*)(?:_.*)?$"
     )),
     Rule("smuggling-parameter", "medium", "a parameter for the conversation or the model's own instructions", (
         r"^(?:(?:full_|entire_|previous_|whole_|complete_|raw_)?(?:conversation|chat)_?(?:history|log|"
         r"context|transcript|messages)|chain_?of_?thought|system_?prompt_?(?:text|content|copy|dump|value)|"
-        r"(?:all_|available_|your_|installed_|other_)tools?(?:_list|_names|_descriptions)?|"
+        r"(?:all_|available_|your_|installed_|other_)tools?(?:_list|_names|_descriptions)?|tools_list|list_of_tools|"
+        r"summary_of_(?:the_)?(?:conversation|chat)(?:_history)?|(?:conversation|chat)_summary|previous_prompts?|"
         r"tool_?call_?history|hidden_\w+|(?:previous|prior|all)_?messages|messages_?so_?far|side_?note|"
         r"_?secret_?(?:note|data|context|payload)|user_?secrets?|llm_?context|internal_?(?:reasoning|"
         r"thoughts)|original_?(?:system_)?prompt)$"

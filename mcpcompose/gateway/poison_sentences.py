@@ -24,6 +24,73 @@ FEATURES: Final = {
         r"admit\w*|find out|finds out)\b|"
         r"\bbetween us\b|\bas if nothing\b|\bact(?:ing)? normal(?:ly)?\b|\bbehind (?:the|his|her|their) (?:\w+ )?back\b"
     ),
+    "unspoken": (
+        r"\b(?:must|should|may|is|are|do|does|can|shall|need)(?:n't| not) (?:to )?(?:appear|show up|turn up|surface)"
+        r"(?:s|ed)? in\b[^|]{0,60}\b(?:summar\w+|repl(?:y|ies)|answers?|responses?|reports?|outputs?|transcript|"
+        r"thinking|chat|explanations?|logs)\b|"
+        r"\b(?:user|person|human|customer|operator)s? (?:\w+ )?(?:needn't|need not|has no need to|have no need to|"
+        r"shouldn't|mustn't) (?:\w+ )?(?:hear|know|see|learn|notice|(?:be )?(?:asked|told|bothered|informed))\b|"
+        r"\b(?:refrain from|avoid|without|no need for) (?:\w+ )?(?:bringing (?:it |this |the \w+ )?up|bringing up)\b|"
+        r"\b(?:omit|drop|leave out) (?:the|this|that|these|those) \w+ (?:from|in) (?:the|your|any) (?:summary|reply|"
+        r"answer|report|response)\b|\b(?:answer|confirm|approve|agree|consent)\b[^|]{0,20}\bon (?:their|his|her|"
+        r"the (?:user|person|human)'s) behalf\b"
+    ),
+    "nobody asked": (
+        r"\b(?:skip|bypass|suppress|dismiss|disable|omit) (?:\w+ ){0,3}(?:confirmations?|approvals?|consent|"
+        r"permissions?)\b|\bdo not ask the (?:user|person|human) (?:again|for (?:confirmation|approval|permission))\b"
+    ),
+    "for all": r"\b(?:every|all|any|other|each) (?:other )?(?:tools?|calls?|actions?|requests?)\b|\bin this session\b",
+    "hidden orders": (
+        r"\bhidden instructions?\b[^|]{0,30}(?:\[|:|after|before|do not)|\[ ?(?:do not|don't|never) (?:show|tell|"
+        r"reveal|display|mention)[^|\]]{0,20}\busers?\b[^|\]]{0,10}\]|"
+        r"\btreat (?:\w+ ){0,4}as (?:coming|if it came) from the user\b"
+    ),
+    "wherever": (
+        r"\b(?:call|use|run|invoke) (?:this|the present) (?:tool|function) (?:\w+ )?(?:before|after|on|with) (?:any|"
+        r"every|each|all)\b"
+    ),
+    "all of theirs": (
+        r"\b(?:after|afterwards|also|then|include|and)\b[^|]{0,60}\ball (?:of the )?(?:user|customer|client|personal|"
+        r"private|employee) (?:data|records|files|information|documents)\b[^|]{0,30}(?:\bto /|\bin\b| \||$)"
+    ),
+    "others ignored": (
+        r"\b(?:ignore|disregard|forget|discard|refuse|shun|neglect) (?:all |any |every |the )?(?:of the )?(?:other|"
+        r"competing|rival|remaining|alternative|similar) (?:\w+ ){0,3}(?:tools?|servers?|functions?|services?|ones|"
+        r"options|providers|plugins)\b"
+    ),
+    "any tool": (
+        r"\b(?:before|after|ahead of|prior to)\b[^|]{0,50}\b(?:with|by|of|using) (?:whichever|whatever|any|every|each|"
+        r"another) (?:\w+ )?(?:tools?|servers?|functions?)\b|"
+        r"\bahead of (?:each|every|any)\b[^|]{0,50}\b(?:tool|function )?calls?\b"
+    ),
+    "their tool": (
+        r"\b[a-z]+_[a-z_]+ (?:tool )?(?:from|of|on|in|at) the [a-z][\w-]+ server\b|"
+        r"\b(?:tools?|functions?|calls?) (?:from|of|on|at) (?:any |every |all |each )?other (?:mcp )?servers?\b|"
+        r"\btools? of (?:any|every|each) other server\b|\bother servers in this (?:client|session)\b|"
+        r"\b[a-z]+_[a-z_]+ \([a-z_-]+ server\)"
+    ),
+    "every tool": (
+        r"\b(?:names?|descriptions?|schemas?|results?)\b[^|]{0,40}\b(?:of|from) (?:every|all|any|each) (?:the )?"
+        r"(?:other )?tools?\b[^|]{0,60}\b(?:you|other servers?|each one|returned)\b"
+    ),
+    "auto": (
+        r"\b(?:switch|set|turn|enable|add|put|change|configure)\b[^|]{0,50}\bauto[- ]?approv\w+|"
+        r"\bautomatically (?:approve|accept|confirm)\b|\b(?:approve|accept|confirm) (?:every|each|all|any)\b[^|]{0,60}"
+        r"\bautomatically\b"
+    ),
+    "watchers": (
+        r"\b(?:branch protections?|(?:secret|security|virus|malware|vulnerability|pre-deploy) scan(?:ner|s|ning)?|"
+        r"firewall|antivirus|safety checks?|moderation|alarms?|guards?)\b"
+    ),
+    "switched off": (
+        r"\b(?:disable|bypass|switch off|turn off|circumvent|work around) (?:it|them|the (?:\w+ )?(?:check|scan|hook|"
+        r"scanner|protection|filter|alert|alarm)s?)\b"
+    ),
+    "falsify": (
+        r"\b(?:correct|change|turn|flip|rewrite|overwrite|round|report|count)\b[^|]{0,50}\b(?:verdict|findings?|"
+        r"failures|failing \w+|tests?|anomal(?:y|ies)|vulnerabilities|all green)\b[^|]{0,60}\b(?:secure|safe|clean|"
+        r"passed|passing|green|skipped|zero)\b|\breport (?:all|everything) (?:as )?(?:green|fine|passed|clean)\b"
+    ),
     "person": r"\b(?:user|users|user's|human|humans|human's|operator|anybody|anyone|person|between us|as if nothing)\b",
     "unsaid": r"\bwithout (?:saying|telling|mentioning|informing|revealing|disclosing|notifying)\b",
     "all": (
@@ -53,6 +120,7 @@ FEATURES: Final = {
         r"initial|secret|own) (?:system )?instructions\b|\bwhat the user (?:said|wrote|typed)\b"
     ),
     "hand": (
+        r"\bwith the (?:entire|whole|full|complete)\b|\b(?:belongs?|goes|go) here\b|"
         r"\b(?:send|sent|forward\w*|pass|passed|passing|hand|handed|hands|give|put|includ(?:e|ed|ing)|"
         r"shar(?:e|ed|ing)|encode|encoding|"
         r"upload\w*|report|reported|attach\w*|append\w*|copy|copied|paste\w*|post|posted|submit\w*|"
@@ -62,7 +130,7 @@ FEATURES: Final = {
     "file": (
         r"(?:\.ssh/|\bid_(?:rsa|ed25519|dsa|ecdsa)\b|\.aws/credentials|\.kube/config|\.gnupg|\.netrc|\.npmrc|\.pypirc|"
         r"\.git-credentials|/etc/(?:passwd|shadow)|\.cursor/|\bmcp\.json\b|claude_desktop_config|"
-        r"\.bash_history|wallet\.dat|"
+        r"\.bash_history|wallet\.dat|\.pgpass\b|\blogin data\b|"
         r"/proc/self/environ|\.pem\b|\.config/gh|(?:^|[\s'/(])\.env\b)"
     ),
     "secret": (
@@ -132,6 +200,19 @@ def _together(features: str, code: str, level: Level, reason: str) -> Together:
 TOGETHER: Final = (
     _together("hide + person", "secrecy", "medium", "wants to be kept from the person"),
     _together("unsaid", "secrecy", "medium", "wants to be kept from the person"),
+    _together("unspoken", "secrecy", "medium", "wants to be kept from the person"),
+    _together("nobody asked + for all", "overrides-instructions", "medium", "wants nobody to be asked"),
+    _together("hidden orders", "overrides-instructions", "high", "says itself that a person must not see it"),
+    _together("wherever", "steers-other-tools", "medium", "wants to be part of everything"),
+    _together("all of theirs", "wants-contents", "medium", "wants all that people have"),
+    _together("others ignored", "claims-preference", "medium", "wants other tools to be ignored"),
+    _together("any tool", "steers-other-tools", "medium", "wants to come before other tools"),
+    _together("their tool + must", "steers-other-tools", "medium", "says how tools of other servers are used"),
+    _together("every tool", "wants-conversation", "medium", "wants to know the other tools"),
+    _together("auto", "overrides-instructions", "medium", "wants nobody to be asked"),
+    _together("watchers + switched off", "overrides-instructions", "medium", "wants checks to be switched off"),
+    _together("falsify + person", "secrecy", "medium", "has something said otherwise than it is"),
+    _together("falsify", "secrecy", "low", "has something said otherwise than it is"),
     _together("talk + hand", "wants-conversation", "medium", "wants the conversation or the model's own instructions"),
     _together("talk + hand + must", "wants-conversation", "high", "demands the conversation or its instructions"),
     _together("file + hand", "sensitive-file", "medium", "wants what is in a file with secrets"),

@@ -182,7 +182,7 @@ SLOTS: Final = {
     "alter": (
         r"\b(?:rewrit\w+|replac\w+|substitut\w+|swap\w*|redirect\w*|rerout\w+|routed|alter(?:ed|ing)?|exchang\w+|"
         r"divert\w*|"
-        r"prefix(?:ed)?|ahead of|in front of|instead|round(?:ed)? up|inflat\w+|increas\w+|multipl\w+)\b"
+        r"prefix(?:e[ds])?|ahead of|in front of|instead|round(?:ed)? up|inflat\w+|increas\w+|multipl\w+)\b"
     ),
     "thing": (
         r"\b(?:every|any|all|each|the) (?:\w+ ){0,3}(?:links?|urls?|recipients?|amounts?|ibans?|accounts?|prices?|"
