@@ -59,13 +59,13 @@ class Redactor:
         if len(raw) < _SHORTEST_VALUE or raw in self._values:
             return
         self._values.add(raw)
-        self.known = len(self._values)
         lines = (line.strip() for line in raw.splitlines())
         for part in (raw, *(line for line in lines if len(line) >= _SHORTEST_LINE and not line.startswith(b"-----"))):
             for form in set(_forms(part)) - self._forms:
                 self._forms.add(form)
                 self._by_first.setdefault(form[0], []).append(form)
                 self._longest = max(self._longest, len(form))
+        self.known = len(self._values)
 
     def text(self, text: str) -> str:
         """*text* with every form of every value hidden."""

@@ -103,10 +103,8 @@ class Link:
             return None
         try:
             return asked(exchange)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                return Raised(error)
-            raise
+        except Exception as error:  # noqa: BLE001  what it raises is an answer; `Edge` costs every call 1 µs
+            return Raised(error)
 
     async def wait(self, answer: Awaitable[Decision | None]) -> Decision | None:
         """Its answer, within its time and with no more at once than it may have. Raises `TimeoutError` too."""

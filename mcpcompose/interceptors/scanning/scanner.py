@@ -42,7 +42,7 @@ _MANY: Final = 64
 _HIDING: Final = re.compile(rb"\\(?:/|u00[0-7])")
 """Escapes that no writer of JSON has to use for what tokens are made of."""
 _PERCENT: Final = re.compile(rb"%[0-9a-fA-F]{2}")
-_BACKSLASH, _SIGN, _LINE = b"\\%\n"
+_BACKSLASH, _PERCENT_SIGN, _LINE = b"\\%\n"
 """Numbers: looking for a byte that is given as `bytes` takes six times as long."""
 _NONE: Final[Mapping[Rule, list[Span]]] = {}
 
@@ -95,7 +95,7 @@ class Scanner:
             return False
         return size < _SHORTEST or not (
             _BACKSLASH in raw
-            or _SIGN in raw
+            or _PERCENT_SIGN in raw
             or _LINE in raw
             or self._find(raw.lower())
             or has_run(raw)
@@ -127,7 +127,7 @@ class Scanner:
             for one in [*self._rules(decoded.data, strong=True), *self._known_in(decoded.data)]:
                 span, form, lead, size = decoded.span(one.start, one.end)
                 found.append(Finding(one.rule, *span, one.text, form, lead, size))
-        if _SIGN in text and _PERCENT.search(text):
+        if _PERCENT_SIGN in text and _PERCENT.search(text):
             found += self._changed(without_percent(text), "percent", taken, strong=False)
         if _LINE in text and (joined := without_breaks(text)) is not None:
             found += self._changed(joined, "lines", taken, strong=True)
