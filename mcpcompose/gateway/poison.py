@@ -32,6 +32,13 @@ _SUPPORTING: Final = frozenset({"pretext", "orders-the-model"})
 _GRAVE: Final = frozenset({"sensitive-file", "wants-secrets", "wants-conversation", "smuggling-parameter"})
 _INSIDE: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 """Where a word begins in `camelCase`."""
+_MEANT: Final = (
+    ("etc passwd", "/etc/passwd"),
+    ("etc shadow", "/etc/shadow"),
+    (" dot env", " .env"),
+    (" dot ssh", " ~/.ssh"),
+)
+"""What cannot be written in a name, and what is written for it."""
 _WORDS: Final = 3
 """Spaces in the name of a required parameter that make it a sentence."""
 _TOGETHER: Final = 3
@@ -142,7 +149,7 @@ def _clipped(every: list[Piece]) -> _Read:
 
 def _said(read: Sequence[Piece]) -> Iterator[tuple[str, Level, str, str]]:
     """What the words say, of all strings in one pass."""
-    texts = [(piece.place, piece.text) for piece in read if not piece.is_name]
+    texts = [(piece.place, _as_words(piece.text)) for piece in read if not piece.is_name]
     hidden = [(place, inner) for place, text in texts for inner in (*decoded(text), *spelled_out(text))]
     for place, _ in hidden:
         yield "encoded-text", "medium", place, "has text that is encoded"
@@ -164,6 +171,16 @@ def _said(read: Sequence[Piece]) -> Iterator[tuple[str, Level, str, str]]:
             words = _INSIDE.sub("_", piece.text.replace("-", "_")).casefold().encode("latin-1", "replace")
             for named, _ in found(words[:200], "names"):
                 yield named.code, named.level, piece.place, named.reason
+
+
+def _as_words(text: str) -> str:
+    """A name of many parts, as entries and default values may be, is a sentence to a model."""
+    if " " in text or text.count("_") < _WORDS or "/" in text:
+        return text
+    said = text.replace("_", " ")
+    for part, meant in _MEANT:
+        said = said.replace(part, meant)
+    return said
 
 
 def _in_parameters(texts: Sequence[tuple[str, str]]) -> Iterator[tuple[str, Level, str, str]]:

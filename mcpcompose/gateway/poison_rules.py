@@ -209,8 +209,9 @@ RULES: Final = (
         rf"\d{{6,}})"
     )),
     Rule("sends-elsewhere", "high", "wants another recipient than the person says", (
-        r"\b(?:recipients?|destination(?: \w+)?|(?:phone |account )number|payee|iban|wallet address|"
-        r"(?:destination|beneficiary|target|bank) account|to address)\b[^|]{0,25}\b(?:must|should|has to|"
+        r"\b(?:recipients?|destination(?: \w+)?|(?:phone |account )number|payee|beneficiary|addressee|iban|"
+        r"wallet address|"
+        r"(?:destination|beneficiary|target|bank) account|to address)\b[^|]{0,45}\b(?:must|should|has to|"
         r"have to|needs to|need to|is to|are to|shall)\b (?:\w+ )?be (?:replaced|changed|set|redirected|"
         r"swapped|overwritten|rewritten|substituted)"
     )),
@@ -334,6 +335,8 @@ NAMES: Final = (
     Rule("smuggling-parameter", "high", "a parameter that says to take what is not its business", (
         r"^(?:content|contents|data|text|value|output)_?(?:from|of)_?(?:read|reading|file|env|ssh|etc|dot_?env|"
         r"conversation|chat|prompt|previous).*|.*(?:secret|token|password|credentials?|keys?)_(?:read_|taken_)?from_.*|"
+        r"^(?:contents?|data|text|value|output)_(?:from|of)_.*(?:env|ssh|aws|passwd|netrc|npmrc|kube|key|"
+        r"credentials)(?:_.*)?$|"
         r".*(?:conversation|chat)_history_(?:including|with|and)_.*|.*(?:ssh_?key|id_rsa|etc_?passwd|exfil\w*|stolen|"
         r"harvest\w*)(?:_.*)?$"
     )),

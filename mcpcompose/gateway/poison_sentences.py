@@ -25,15 +25,29 @@ FEATURES: Final = {
         r"\bbetween us\b|\bas if nothing\b|\bact(?:ing)? normal(?:ly)?\b|\bbehind (?:the|his|her|their) (?:\w+ )?back\b"
     ),
     "unspoken": (
+        r"\bso (?:that )?(?:nothing|nobody|no one) (?:looks|seems|notices|suspects|appears|stands out)\b|"
         r"\b(?:must|should|may|is|are|do|does|can|shall|need)(?:n't| not) (?:to )?(?:appear|show up|turn up|surface)"
         r"(?:s|ed)? in\b[^|]{0,60}\b(?:summar\w+|repl(?:y|ies)|answers?|responses?|reports?|outputs?|transcript|"
         r"thinking|chat|explanations?|logs)\b|"
-        r"\b(?:user|person|human|customer|operator)s? (?:\w+ )?(?:needn't|need not|has no need to|have no need to|"
+        r"\b(?:user|person|human|customer|operator|author|reader|recipient)s? (?:\w+ )?(?:needn't|need not|"
+        r"has no need to|have no need to|"
         r"shouldn't|mustn't) (?:\w+ )?(?:hear|know|see|learn|notice|(?:be )?(?:asked|told|bothered|informed))\b|"
         r"\b(?:refrain from|avoid|without|no need for) (?:\w+ )?(?:bringing (?:it |this |the \w+ )?up|bringing up)\b|"
         r"\b(?:omit|drop|leave out) (?:the|this|that|these|those) \w+ (?:from|in) (?:the|your|any) (?:summary|reply|"
         r"answer|report|response)\b|\b(?:answer|confirm|approve|agree|consent)\b[^|]{0,20}\bon (?:their|his|her|"
         r"the (?:user|person|human)'s) behalf\b"
+    ),
+    "whatever they want": (
+        r"\bwhether or not (?:the )?(?:user|person|human|customer|they|he|she) (?:asks?|wants?|agrees?|likes?|"
+        r"knows?)\b|"
+        r"\beven (?:if|where|when) the (?:user|person|human) (?:names|asks for|mentions|wants|prefers) (?:a |an )?"
+        r"(?:competitor|another|other|different)\b|\b(?:rank|list|put|place) this (?:tool|server|service) (?:first|"
+        r"on top)\b"
+    ),
+    "passed off": (
+        r"\b(?:failing|failed|broken|red) \w+ (?:are|is|should|must|shall)\b[^|]{0,30}\b(?:presented|shown|reported|"
+        r"counted|"
+        r"listed|marked|described) as (?:passed|passing|green|ok|fine|successful)\b"
     ),
     "nobody asked": (
         r"\b(?:skip|bypass|suppress|dismiss|disable|omit) (?:\w+ ){0,3}(?:confirmations?|approvals?|consent|"
@@ -66,6 +80,7 @@ FEATURES: Final = {
     "their tool": (
         r"\b[a-z]+_[a-z_]+ (?:tool )?(?:from|of|on|in|at) the [a-z][\w-]+ server\b|"
         r"\b(?:tools?|functions?|calls?) (?:from|of|on|at) (?:any |every |all |each )?other (?:mcp )?servers?\b|"
+        r"\bthe [a-z][\w-]+ server's [a-z]+_[a-z_]+\b|"
         r"\btools? of (?:any|every|each) other server\b|\bother servers in this (?:client|session)\b|"
         r"\b[a-z]+_[a-z_]+ \([a-z_-]+ server\)"
     ),
@@ -110,6 +125,7 @@ FEATURES: Final = {
     ),
     "this": r"\bthis (?:tool|function|server)\b|\bcall \w+ as well\b",
     "talk": (
+        r"\bevery message (?:of|in)\b|\b(?:present|current|ongoing) conversation, word for word\b|"
         r"\b(?:complete|entire|full|whole|verbatim|all|previous|prior|earlier|unabridged)\b[^|"
         r"]{0,25}\b(?:conversation|context|messages|chat|"
         r"transcript|dialog\w*|instructions|prompts?|history|discussion)\b|\b(?:conversation|chat|dialog\w*|"
@@ -125,7 +141,7 @@ FEATURES: Final = {
         r"shar(?:e|ed|ing)|encode|encoding|"
         r"upload\w*|report|reported|attach\w*|append\w*|copy|copied|paste\w*|post|posted|submit\w*|"
         r"suppl(?:y|ied)|provide|insert\w*|needs your|mail|e-?mail|"
-        r"embed\w*|weave|goes into|fill|transmit\w*|deliver\w*|gather\w*|collect|harvest\w*|dump|add)\b"
+        r"embed\w*|weave|slip|tuck|sneak|goes into|fill|transmit\w*|deliver\w*|gather\w*|collect|harvest\w*|dump|add)\b"
     ),
     "file": (
         r"(?:\.ssh/|\bid_(?:rsa|ed25519|dsa|ecdsa)\b|\.aws/credentials|\.kube/config|\.gnupg|\.netrc|\.npmrc|\.pypirc|"
@@ -163,11 +179,15 @@ FEATURES: Final = {
     ),
     "model": r"\b(?:assistant|model|ai|agent|llm|you)\b",
     "bcc": r"\bbcc\b|\bblind cop(?:y|ies)\b|\bcarbon copy\b",
-    "payee": r"\b(?:beneficiary|payee|iban|account|recipient|wallet|destination)\b",
-    "not theirs": r"\b(?:rather than|instead of|not the one|no matter|regardless|whatever)\b",
+    "payee": (
+        r"\baddress(?:ee)? (?:that )?(?:the user|they|he|she) (?:gave|named|asked|said|provided|wants)\b|"
+        r"\b(?:beneficiary|payee|iban|account|recipient|wallet|destination)\b"
+    ),
+    "not theirs": r"\b(?:rather than|in place of|instead of|not the one|no matter|regardless|whatever)\b",
     "early": r"\bfirst\b|\bbefore\b|\bprior to\b",
     "worse": (
-        r"\b(?:malicious|unsafe|insecure|compromised|slow|broken|deprecated|unreliable|outdated|dangerous|"
+        r"\b(?:malicious|unsafe|insecure|compromised|slow|broken|deprecated|unreliable|outdated|dangerous|infected|"
+        r"obsolete|"
         r"wrong|inaccurate)\b"
     ),
     "others": (
@@ -201,6 +221,9 @@ TOGETHER: Final = (
     _together("hide + person", "secrecy", "medium", "wants to be kept from the person"),
     _together("unsaid", "secrecy", "medium", "wants to be kept from the person"),
     _together("unspoken", "secrecy", "medium", "wants to be kept from the person"),
+    _together("whatever they want", "overrides-instructions", "medium", "does so whatever the person wants"),
+    _together("passed off", "secrecy", "medium", "has something said otherwise than it is"),
+    _together("their tool + worse", "claims-preference", "medium", "speaks ill of other tools"),
     _together("nobody asked + for all", "overrides-instructions", "medium", "wants nobody to be asked"),
     _together("hidden orders", "overrides-instructions", "high", "says itself that a person must not see it"),
     _together("wherever", "steers-other-tools", "medium", "wants to be part of everything"),

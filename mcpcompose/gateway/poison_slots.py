@@ -61,7 +61,7 @@ SLOTS: Final = {
         r"card (?:numbers?|details)|card on file|keychain|keyring|key ?store|cookie (?:database|jar|store)|cookies|"
         r"ssh (?:folder|keys?|directory|config)|id_rsa|id_ed25519|credential\.helper|git credential|kubeconfig|"
         r"environment variables?|env vars?|output of (?:the )?(?:env|printenv|whoami)\b|"
-        r"from the environment|process environment|service account key|"
+        r"from the environment|print(?:s|ing)? the environment|process environment|service account key|"
         r"cloud identity|social security numbers?|"
         r"[a-z0-9]+_(?:api_key|token|secret|access_key|access_key_id|secret_access_key|password|private_key))\b|"
         r"(?:\.ssh\b|\.aws\b|\.netrc\b|\.npmrc\b|\.pypirc\b|/etc/(?:passwd|shadow)|\.kube\b|\.gnupg\b|\.pem\b|(?:^|"
@@ -254,6 +254,14 @@ SLOTS: Final = {
         r"\b(?:let|keep)\b (?:\S+ ){1,8}(?:know|posted|informed|in the loop)\b|\bloop(?:ed|ing)? (?:\w+ )?in\b"
     ),
     "powers": r"\bprivileged ?[:=] ?true\b|\badministratoraccess\b|\bcluster-admin\b|\bnopasswd\b",
+    "always true": (
+        r"\b(?:always|just|simply) (?:send|set|pass|answer|leave|give) "
+        r"(?:this |it )?(?:to |at |as )?(?:true|yes)\b"
+    ),
+    "not asked": (
+        r"\basking (?:the user|them|him|her|for (?:confirmation|approval|permission)|beforehand|first)\b|"
+        r"\b(?:they|users?|people) (?:will|would|always) (?:say yes|agree|accept|approve)\b"
+    ),
     "forbid": (
         rf"\b{_NOT} (?:ever )?(?:include|share|send|pass|provide|ask|put|enter|paste|submit|store|add|contain)\w*\b|"
         r"\bmailbox (?:name|containing|to|folder|path)\b"
@@ -314,6 +322,7 @@ SIGNS: Final = (
     _sign("defy", "overrides-instructions", "wants the person not to be heard"),
     _sign("theirs dropped", "overrides-instructions", "wants something else than the person says"),
     _sign("on every answer", "steers-other-tools", "wants to be part of every answer"),
+    _sign("always true + not asked", "overrides-instructions", "wants nobody to be asked", near=True),
     _sign("gate", "steers-other-tools", "wants to come before other tools"),
 )  # fmt: skip
 IN_PARAMETERS: Final = (

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 REAL = json.loads((HERE / "tool_definitions.json").read_text())
 HONEST = json.loads((HERE / "honest.json").read_text())["tools"]
 CORPUS = json.loads((HERE / "poisoned.json").read_text())
-GROUPS = ("development", "second", "third", "fourth", "fifth", "sixth", "seventh")
+GROUPS = ("development", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 POISONED = [one for group in GROUPS for one in CORPUS[group]]
 
 
@@ -43,7 +43,9 @@ def test_nine_of_ten_poisoned_definitions_are_found() -> None:
     assert len(missed) <= 0.1 * len(POISONED), missed
 
 
-@pytest.mark.parametrize("case", [*CORPUS["sixth"], *CORPUS["seventh"]], ids=lambda case: case["tool"]["name"])
+@pytest.mark.parametrize(
+    "case", [*CORPUS["sixth"], *CORPUS["seventh"], *CORPUS["eighth"]], ids=lambda case: case["tool"]["name"]
+)
 def test_what_was_missed_of_others_corpora_is_found(case: dict[str, Any]) -> None:
     assert is_flagged(case["tool"]), found(case["tool"])
 
